@@ -1,0 +1,58 @@
+"""The maximizers' contract: two pure functions, and what they tell the driver.
+
+A maximizer works on the cube [-1, 1]^N; the driver maps it to the box, so that no maximizer can leave the box
+or depend on its place and size. It proposes candidates and evaluates them; the driver keeps the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from pgjax.types import Array, Key
+
+Objective: TypeAlias = Callable[[Array], Array]
+State: TypeAlias = Any
+
+
+class Candidates(NamedTuple):
+    """Points of the cube with their values, the best one evaluated among them, and what the search for it took.
+
+    Fields: points `[K, N]`; values `[K]`, as evaluated (not finite ones are never chosen); objective calls
+    without, and with, gradient.
+    """
+
+    points: Array
+    values: Array
+    num_evaluations: int
+    num_gradients: int
+
+
+class Maximizer(NamedTuple):
+    """A way to search for the maximum of an objective over the cube [-1, 1]^N.
+
+    Fields:
+        init: (key, objective, initial point `[N]`) -> (state, Candidates or None). The driver has evaluated the
+            initial point itself: the warm start, or the center.
+        step: (key, objective, state) -> (state, Candidates).
+        num_candidates: how many objective calls one step makes side by side; `maximize_batch` sizes its
+            blocks of states by it.
+    """
+
+    init: Callable[[Key, Objective, Array], tuple[State, Candidates | None]]
+    step: Callable[[Key, Objective, State], tuple[State, Candidates]]
+    num_candidates: int
+
+
+def evaluate(objective: Objective, points: Array, at_once: int | None = None) -> Candidates:
+    """The points `[K, N]` with their values, all side by side or `at_once` at a time."""
+    values = jax.lax.map(objective, points, batch_size=at_once) if at_once else jax.vmap(objective)(points)
+    return Candidates(points, values, points.shape[0], 0)
+
+
+def finite_or_lowest(values: Array) -> Array:
+    """The values with -inf for what is not finite: never chosen."""
+    return jnp.where(jnp.isfinite(values), values, -jnp.inf)

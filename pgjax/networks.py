@@ -1,0 +1,257 @@
+"""Flax modules: the torso, the policies (which return a distribution), value and action-value networks.
+
+Defaults are the textbook chapter's network: two hidden layers of 64 with tanh, and one log_std shared by all
+states that starts at zero. Parameters are float32 unless `param_dtype` says otherwise; the computation has
+the dtype of the inputs and the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias, cast
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from pgjax.distributions import Categorical, DiagonalNormal, MultiCategorical, MultivariateNormal, TanhNormal
+from pgjax.types import Array, Box, DTypeLike
+
+Activation: TypeAlias = Callable[[Array], Array]
+Initialization: TypeAlias = Literal["lecun", "orthogonal"]
+
+# Gain of the last layer under "orthogonal": small for a policy, so that it starts near uniform, 1 for a value
+# (Andrychowicz et al., 2021, What matters for on-policy deep actor-critic methods?, section 3.2).
+_POLICY_GAIN = 0.01
+_VALUE_GAIN = 1.0
+
+
+class MLP(nn.Module):
+    """Dense layers, the activation after each.
+
+    Args (fields):
+        hidden_sizes: width of each layer, at least one.
+        activation: elementwise function.
+        initialization: of the kernels: "lecun" (normal, variance 1 / fan-in) or "orthogonal" (gain sqrt 2).
+        param_dtype: dtype of the parameters.
+
+    Called with `[..., D]`, returns `[..., hidden_sizes[-1]]`.
+    """
+
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: Activation = nn.tanh
+    initialization: Initialization = "lecun"
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        _check_sizes("hidden_sizes", self.hidden_sizes)
+        for i, size in enumerate(self.hidden_sizes):
+            x = self.activation(_dense(size, f"dense_{i}", self.initialization, 2.0**0.5, self.param_dtype)(x))
+        return x
+
+
+class GaussianPolicy(nn.Module):
+    """Gaussian policy: features, a linear head for the mean, and log_std shared by all states or from a head.
+
+    Args (fields):
+        action_size: N.
+        hidden_sizes, activation, initialization: of the torso, see `MLP`.
+        std: "shared" (parameters, starting at 0) or "per_state" (a linear head).
+        covariance: "diagonal", or "full": Sigma = L L^T with log L_ii in place of log_std and free entries
+            below the diagonal, shared or per state like log_std.
+        box: None, or the actions' bounds; then the action is squashed into it (`TanhNormal`).
+        log_std_bounds: None, or (lowest, highest): log_std is clipped to it.
+        torso: None for the MLP, or any Flax module from observations to features `[..., F]`.
+        param_dtype: dtype of the parameters.
+
+    Called with observations `[..., D]`, returns a `DiagonalNormal`, `MultivariateNormal` or `TanhNormal` with
+    batch shape `[...]`. Hashable, so fine as a static argument of `jit`.
+    Raises: ValueError: a setting that is not one of these, a box of other than N dimensions.
+    """
+
+    action_size: int
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: Activation = nn.tanh
+    std: Literal["shared", "per_state"] = "shared"
+    covariance: Literal["diagonal", "full"] = "diagonal"
+    box: Box | None = None
+    log_std_bounds: tuple[float, float] | None = None
+    initialization: Initialization = "lecun"
+    torso: nn.Module | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, observation: Array) -> DiagonalNormal | MultivariateNormal | TanhNormal:
+        self._check()
+        features = _features(self, observation)
+        mean = self._head(self.action_size, "mean", features)
+        log_std = self._spread(self.action_size, "log_std", features)
+        if self.log_std_bounds is not None:
+            log_std = jnp.clip(log_std, *self.log_std_bounds)
+        if self.covariance == "full":
+            num_below = self.action_size * (self.action_size - 1) // 2
+            return MultivariateNormal(mean, _scale_tril(log_std, self._spread(num_below, "below", features)))
+        if self.box is not None:
+            return TanhNormal(mean, log_std, self.box.low, self.box.high)
+        return DiagonalNormal(mean, log_std)
+
+    def _head(self, size: int, name: str, features: Array) -> Array:
+        return _dense(size, name, self.initialization, _POLICY_GAIN, self.param_dtype)(features)
+
+    def _spread(self, size: int, name: str, features: Array) -> Array:
+        if self.std == "per_state":
+            return self._head(size, name, features)
+        return self.param(name, nn.initializers.zeros_init(), (size,), self.param_dtype)
+
+    def _check(self) -> None:
+        _check_sizes("action_size", (self.action_size,))
+        _check_choice("std", self.std, ("shared", "per_state"))
+        _check_choice("covariance", self.covariance, ("diagonal", "full"))
+        if self.box is not None and self.box.num_dims != self.action_size:
+            raise ValueError(f"box must have action_size = {self.action_size} dimensions; got {self.box.num_dims}")
+        if self.box is not None and self.covariance == "full":
+            raise ValueError('box needs covariance="diagonal": squashing a full covariance is not supported')
+        if self.log_std_bounds is not None and not self.log_std_bounds[0] <= self.log_std_bounds[1]:
+            raise ValueError(f"log_std_bounds must be (lowest, highest); got {self.log_std_bounds}")
+
+
+class CategoricalPolicy(nn.Module):
+    """Categorical policy over one choice (`num_actions` an int) or several independent ones (a tuple).
+
+    Args (fields):
+        num_actions: A, or (A_1, ..., A_F).
+        hidden_sizes, activation, initialization, torso, param_dtype: as in `GaussianPolicy`.
+
+    Called with observations `[..., D]` and optionally a mask (`[..., A]`; for a tuple, a tuple of masks),
+    returns a `Categorical` or `MultiCategorical` with batch shape `[...]`.
+    """
+
+    num_actions: int | tuple[int, ...]
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: Activation = nn.tanh
+    initialization: Initialization = "lecun"
+    torso: nn.Module | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, observation: Array, mask: Array | tuple[Array | None, ...] | None = None
+    ) -> Categorical | MultiCategorical:
+        several = isinstance(self.num_actions, tuple)
+        sizes = cast(tuple[int, ...], self.num_actions if several else (self.num_actions,))
+        _check_sizes("num_actions", sizes)
+        features = _features(self, observation)
+        logits = _dense(sum(sizes), "logits", self.initialization, _POLICY_GAIN, self.param_dtype)(features)
+        if not several:
+            return Categorical(logits, cast(Array | None, mask))
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+        return MultiCategorical(tuple(jnp.split(logits, ends, axis=-1)), cast(tuple[Array | None, ...] | None, mask))
+
+
+class ValueNetwork(nn.Module):
+    """State value V(s): called with observations `[..., D]`, returns `[...]`. Fields as in `GaussianPolicy`."""
+
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: Activation = nn.tanh
+    initialization: Initialization = "lecun"
+    torso: nn.Module | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, observation: Array) -> Array:
+        features = _features(self, observation)
+        return _dense(1, "value", self.initialization, _VALUE_GAIN, self.param_dtype)(features)[..., 0]
+
+
+class QValues(nn.Module):
+    """One value for each of A actions, Q(s, .): called with `[..., D]`, returns `[..., A]`."""
+
+    num_actions: int
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: Activation = nn.relu
+    initialization: Initialization = "lecun"
+    torso: nn.Module | None = None
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, observation: Array) -> Array:
+        _check_sizes("num_actions", (self.num_actions,))
+        features = _features(self, observation)
+        return _dense(self.num_actions, "values", self.initialization, _VALUE_GAIN, self.param_dtype)(features)
+
+
+class QNetwork(nn.Module):
+    """Action value Q(s, a) of a continuous action.
+
+    The first layer adds state and action features, W_s s + W_a a + b, which is the dense layer of [s, a]
+    (one kernel `[D + N, H]`). Under `vmap` over actions alone, the state's half is computed once per state.
+
+    Args (fields): hidden_sizes, activation, initialization, param_dtype, as in `MLP`.
+
+    Called with states `[..., D]` and actions `[..., N]` whose batch shapes broadcast, returns `[...]`.
+    Cost: 2 H_1 (D + N) + 2 sum H_i H_(i+1) + 2 H_L floating-point operations.
+    """
+
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: Activation = nn.relu
+    initialization: Initialization = "lecun"
+    param_dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, state: Array, action: Array) -> Array:
+        _check_sizes("hidden_sizes", self.hidden_sizes)
+        first, *rest = self.hidden_sizes
+        state_size, action_size = state.shape[-1], action.shape[-1]
+        kernel_init = _kernel_init(self.initialization, 2.0**0.5)
+        kernel = self.param("kernel", kernel_init, (state_size + action_size, first), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros_init(), (first,), self.param_dtype)
+        of_state = state @ kernel[:state_size] + _row(bias, state.ndim)
+        of_action = action @ kernel[state_size:]
+        ndim = max(of_state.ndim, of_action.ndim)
+        x = self.activation(_row(of_state, ndim) + _row(of_action, ndim))
+        if rest:
+            x = MLP(tuple(rest), self.activation, self.initialization, self.param_dtype, name="torso")(x)
+        return _dense(1, "value", self.initialization, _VALUE_GAIN, self.param_dtype)(x)[..., 0]
+
+
+def _features(module: nn.Module, observation: Array) -> Array:
+    """The features of the module's own torso, or of the MLP."""
+    if module.torso is not None:  # type: ignore[attr-defined]
+        return module.torso(observation)  # type: ignore[attr-defined]
+    fields = ("hidden_sizes", "activation", "initialization", "param_dtype")
+    return MLP(**{field: getattr(module, field) for field in fields}, name="torso")(observation)
+
+
+def _dense(size: int, name: str, initialization: Initialization, gain: float, param_dtype: DTypeLike) -> nn.Dense:
+    return nn.Dense(size, kernel_init=_kernel_init(initialization, gain), param_dtype=param_dtype, name=name)
+
+
+def _kernel_init(initialization: Initialization, gain: float) -> nn.initializers.Initializer:
+    _check_choice("initialization", initialization, ("lecun", "orthogonal"))
+    return nn.initializers.orthogonal(gain) if initialization == "orthogonal" else nn.initializers.lecun_normal()
+
+
+def _scale_tril(log_diagonal: Array, below: Array) -> Array:
+    """Lower-triangular `[..., N, N]` from the logarithm of its diagonal and the entries below it, row by row."""
+    num_dims = log_diagonal.shape[-1]
+    rows, columns = jnp.tril_indices(num_dims, -1)
+    tril = jnp.zeros((*below.shape[:-1], num_dims, num_dims), below.dtype).at[..., rows, columns].set(below)
+    return tril + jnp.exp(log_diagonal)[..., None] * jnp.eye(num_dims, dtype=tril.dtype).reshape(
+        (1,) * (log_diagonal.ndim - 1) + (num_dims, num_dims)
+    )
+
+
+def _row(array: Array, ndim: int) -> Array:
+    return array.reshape((1,) * (ndim - array.ndim) + array.shape)
+
+
+def _check_sizes(name: str, sizes: tuple[int, ...]) -> None:
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"{name} must be positive integers, at least one; got {sizes}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}; got {value!r}")
+
+
