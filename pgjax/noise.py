@@ -51,14 +51,14 @@ def _draw(sampler: Callable[..., Array], key: Key, shape: Shape, dtype: DTypeLik
         return sampler(key, shape, dtype)
     if jax.config.jax_debug_key_reuse:
         jax.random.bits(key, (0,))  # taking the key's data does not count as consuming it
-    fast_key = jax.random.wrap_key_data(_key_data(key), impl=_FUSED_THREEFRY)
+    key_data = _key_data(key)
 
-    def draw(fast_key):
-        return sampler(fast_key, (size,), dtype)
+    def draw(key_data):
+        return sampler(jax.random.wrap_key_data(key_data, impl=_FUSED_THREEFRY), (size,), dtype)
 
     if size <= _MAX_FUSED:
-        return draw(fast_key).reshape(shape)
-    return materialize(draw, fast_key, word=_key_data(key)[0]).reshape(shape)
+        return draw(key_data).reshape(shape)
+    return materialize(draw, key_data, word=key_data[0]).reshape(shape)
 
 
 def _is_partitionable_threefry(key: Key) -> bool:

@@ -86,11 +86,13 @@ def as_float_arrays(values: dict[str, ArrayLike]) -> tuple[Array, ...]:
 
 
 def compute_dtype(*dtypes: DTypeLike) -> jnp.dtype:
-    """The widest of the dtypes, and at least float32: what densities are computed and returned in."""
-    wide = jnp.dtype(jnp.float32)
-    for dtype in dtypes:
-        wide = jnp.promote_types(wide, dtype)
-    return wide
+    """float64 if one of the dtypes is, else float32: what densities are computed and returned in."""
+    return jnp.dtype(jnp.float64 if jnp.dtype(jnp.float64) in map(jnp.dtype, dtypes) else jnp.float32)
+
+
+def common_dtype(*dtypes: DTypeLike) -> jnp.dtype:
+    """The dtype of all, or where they differ the one they are computed in; whatever jax's promotion setting."""
+    return jnp.dtype(dtypes[0]) if len(set(map(jnp.dtype, dtypes))) == 1 else compute_dtype(*dtypes)
 
 
 def widen(*arrays: Array) -> tuple[Array, ...]:

@@ -62,16 +62,17 @@ class Categorical(base.Distribution):
         return jnp.exp(self.log_probs)
 
     def _sample_n(self, key: Key, n: int) -> Array:
-        shape = (n, *self.log_probs.shape[:-1])
+        log_probs = jax.lax.stop_gradient(self.log_probs)
+        shape = (n, *log_probs.shape[:-1])
         if self.num_actions > _MAX_INVERSE_CDF:
-            action = jax.random.categorical(key, self.log_probs, shape=shape, mode="high")
+            action = jax.random.categorical(key, log_probs, shape=shape, mode="high")
         else:
-            cumulative = jnp.cumsum(self.probs, axis=-1)
+            cumulative = jnp.cumsum(jnp.exp(log_probs), axis=-1)
             total = cumulative[..., -1]
             point = noise.uniform(key, shape, total.dtype) * total[None]
             point = jnp.minimum(point, jnp.nextafter(total, jnp.zeros_like(total))[None])
             action = jnp.sum(cumulative[None] <= point[..., None], axis=-1, dtype=jnp.int32)
-        undefined = jnp.any(jnp.isnan(self.log_probs), axis=-1)
+        undefined = jnp.any(jnp.isnan(log_probs), axis=-1)
         return jnp.where(undefined[None], -1, action).astype(jnp.int32)
 
     def log_prob(self, value: ArrayLike) -> Array:

@@ -52,7 +52,7 @@ class MultivariateNormal(base.Distribution):
     @property
     def dtype(self) -> jnp.dtype:
         """The parameters' dtype, which samples have."""
-        return jnp.promote_types(self.loc.dtype, self.scale_tril.dtype)
+        return base.common_dtype(self.loc.dtype, self.scale_tril.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         return self._sample_n_and_log_prob(key, n)[0]

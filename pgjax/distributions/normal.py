@@ -47,7 +47,7 @@ class DiagonalNormal(base.Distribution):
     @property
     def dtype(self) -> jnp.dtype:
         """The parameters' dtype, which samples have."""
-        return jnp.promote_types(self.loc.dtype, self.log_std.dtype)
+        return base.common_dtype(self.loc.dtype, self.log_std.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         loc, log_std = base.widen(self.loc, self.log_std)

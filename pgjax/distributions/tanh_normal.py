@@ -65,7 +65,7 @@ class TanhNormal(base.Distribution):
     @property
     def dtype(self) -> jnp.dtype:
         """The parameters' dtype, which samples have."""
-        return jnp.promote_types(self.loc.dtype, self.log_std.dtype)
+        return base.common_dtype(self.loc.dtype, self.log_std.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         return self._squash(self._sample_pre_squash(key, n)[0])
@@ -225,6 +225,7 @@ def _round_inside(action: Array, low: Array, high: Array, dtype: jnp.dtype) -> A
     if action.dtype == dtype:
         return action
     rounded = action.astype(dtype)
-    wide = rounded.astype(action.dtype)
+    start = jax.lax.stop_gradient(rounded)
+    wide = start.astype(action.dtype)
     toward = jnp.where(wide > high, -jnp.inf, jnp.where(wide < low, jnp.inf, wide)).astype(dtype)
-    return jnp.nextafter(rounded, toward)
+    return rounded + (jnp.nextafter(start, toward) - start)

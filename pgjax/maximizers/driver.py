@@ -89,15 +89,14 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     state, candidates = maximizer.init(key_init, on_cube, jnp.clip(initial_point, -1, 1))
     best = best if candidates is None else _better(best, candidates, to_action)
 
-    def step(carry, key):
+    def step(carry, i):
         state, best = carry
-        state, candidates = maximizer.step(key, on_cube, state)
+        state, candidates = maximizer.step(jax.random.fold_in(key_steps, i), on_cube, state)
         best = _better(best, candidates, to_action)
         return (state, best), (best if return_trace else None)
 
-    keys = jax.random.split(key_steps, num_steps)
     unroll = num_steps if num_steps <= _MAX_UNROLLED_STEPS else 1
-    (_, best), trace = jax.lax.scan(step, (state, best), keys, unroll=unroll)
+    (_, best), trace = jax.lax.scan(step, (state, best), jnp.arange(num_steps), unroll=unroll)
     return (best, trace) if return_trace else best
 
 
@@ -145,7 +144,7 @@ def maximize_batch(
     def solve(inputs):
         state, start = inputs
         return maximize(
-            key,
+            jax.random.clone(key),  # shared on purpose
             lambda action: objective(state, action),
             box,
             maximizer,

@@ -56,7 +56,8 @@ def gradient_ascent(
         points, optimizer_state = state
         values, gradients = jax.vmap(jax.value_and_grad(objective))(points)
         gradients = jnp.where(jnp.isfinite(gradients), gradients, 0)
-        updates, optimizer_state = jax.vmap(optimizer.update)(-gradients, optimizer_state, points)
+        with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+            updates, optimizer_state = jax.vmap(optimizer.update)(-gradients, optimizer_state, points)
         moved = jnp.clip(optax.apply_updates(points, updates), -1, 1)
         return (moved, optimizer_state), Candidates(points, values, 0, num_starts)
 

@@ -1,0 +1,73 @@
+"""Random numbers: the same as jax.random's, bit for bit, in every way they can be asked for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.errors import KeyReuseError
+
+from pgjax import noise
+from pgjax.materialize import materialize
+
+PAIRS = {"normal": (noise.normal, jax.random.normal), "uniform": (noise.uniform, jax.random.uniform)}
+SHAPES = [(), (6,), (32,), (33,), (100, 7), (0, 3), (3, 5, 64)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", PAIRS)
+def test_equals_jax_random(name, shape):
+    ours, theirs = PAIRS[name]
+    given = jax.jit(ours, static_argnums=1)(jax.random.key(3), shape)
+    np.testing.assert_array_equal(given, jax.jit(theirs, static_argnums=1)(jax.random.key(3), shape))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_other_dtypes_equal_jax_random(dtype):
+    with jax.enable_x64(True):
+        given = noise.normal(jax.random.key(1), (100,), dtype)
+        np.testing.assert_array_equal(given, jax.random.normal(jax.random.key(1), (100,), dtype))
+
+
+@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+def test_keys_of_other_generators(impl):
+    given = noise.normal(jax.random.key(1, impl=impl), (40,))
+    np.testing.assert_array_equal(given, jax.random.normal(jax.random.key(1, impl=impl), (40,)))
+
+
+def test_raw_keys():
+    with jax.debug_key_reuse(False):
+        given = noise.normal(jax.random.PRNGKey(1), (40,))
+        np.testing.assert_array_equal(given, jax.random.normal(jax.random.PRNGKey(1), (40,)))
+
+
+def test_vmap_over_keys_draws_each_keys_numbers(key):
+    keys = jax.random.split(key, 3)
+    given = jax.vmap(lambda k: noise.normal(k, (50,)))(keys)
+    np.testing.assert_array_equal(given, jnp.stack([noise.normal(k, (50,)) for k in jax.random.split(jax.random.key(0), 3)]))
+
+
+@pytest.mark.parametrize("size", [8, 200])
+def test_a_key_that_is_used_twice_is_noticed(key, size):
+    noise.normal(key, (size,))
+    with pytest.raises(KeyReuseError):
+        noise.normal(key, (size,))
+
+
+def test_inside_scan_and_grad():
+    def total(scale):
+        def body(carry, k):
+            return carry + jnp.sum(scale * noise.normal(k, (64,))), None
+
+        return jax.lax.scan(body, 0.0, jax.random.split(jax.random.key(0), 3))[0]
+
+    expected = sum(jnp.sum(jax.random.normal(k, (64,))) for k in jax.random.split(jax.random.key(0), 3))
+    np.testing.assert_allclose(jax.jit(jax.grad(total))(2.0), expected, rtol=1e-5)
+
+
+def test_materialize_is_the_function_itself():
+    def double(x):
+        return 2 * x
+
+    x = jnp.arange(5.0)
+    for word in (0, 1, 2**32 - 1):
+        np.testing.assert_array_equal(jax.jit(lambda x, w: materialize(double, x, word=w))(x, jnp.uint32(word)), 2 * x)
