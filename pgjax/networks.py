@@ -145,7 +145,9 @@ class CategoricalPolicy(nn.Module):
         if not several:
             return Categorical(logits, cast(Array | None, mask))
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
-        return MultiCategorical(tuple(jnp.split(logits, ends, axis=-1)), cast(tuple[Array | None, ...] | None, mask))
+        return MultiCategorical(
+            tuple(jnp.split(logits, ends, axis=-1)), cast(tuple[Array | None, ...] | None, mask)
+        )
 
 
 class ValueNetwork(nn.Module):
@@ -216,8 +218,8 @@ class QNetwork(nn.Module):
 
 def _features(module: nn.Module, observation: Array) -> Array:
     """The features of the module's own torso, or of the MLP."""
-    if module.torso is not None:  # type: ignore[attr-defined]
-        return module.torso(observation)  # type: ignore[attr-defined]
+    if module.torso is not None:
+        return module.torso(observation)
     fields = ("hidden_sizes", "activation", "initialization", "param_dtype")
     return MLP(**{field: getattr(module, field) for field in fields}, name="torso")(observation)
 
@@ -253,5 +255,3 @@ def _check_sizes(name: str, sizes: tuple[int, ...]) -> None:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}; got {value!r}")
-
-

@@ -49,7 +49,7 @@ def _draw(sampler: Callable[..., Array], key: Key, shape: Shape, dtype: DTypeLik
     size = math.prod(shape)
     if not _is_partitionable_threefry(key) or size == 0:
         return sampler(key, shape, dtype)
-    if jax.config.jax_debug_key_reuse:
+    if jax.config.jax_debug_key_reuse:  # type: ignore[attr-defined]
         jax.random.bits(key, (0,))  # taking the key's data does not count as consuming it
     key_data = _key_data(key)
 
@@ -62,7 +62,8 @@ def _draw(sampler: Callable[..., Array], key: Key, shape: Shape, dtype: DTypeLik
 
 
 def _is_partitionable_threefry(key: Key) -> bool:
-    return jax.config.jax_threefry_partitionable and str(jax.random.key_impl(_typed(key))) == "threefry2x32"
+    partitionable = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
+    return partitionable and str(jax.random.key_impl(_typed(key))) == "threefry2x32"
 
 
 def _typed(key: Key) -> Key:

@@ -28,7 +28,7 @@ class Box:
     Differentiable in: low, high, where they are traced (then their values are not checked).
     """
 
-    __slots__ = ("low", "high")
+    __slots__ = ("high", "low")
     low: Any
     high: Any
 

@@ -87,12 +87,12 @@ def as_float_arrays(values: dict[str, ArrayLike]) -> tuple[Array, ...]:
 
 def compute_dtype(*dtypes: DTypeLike) -> jnp.dtype:
     """float64 if one of the dtypes is, else float32: what densities are computed and returned in."""
-    return jnp.dtype(jnp.float64 if jnp.dtype(jnp.float64) in map(jnp.dtype, dtypes) else jnp.float32)
+    return jnp.dtype(jnp.float64 if jnp.dtype(jnp.float64) in [jnp.dtype(d) for d in dtypes] else jnp.float32)
 
 
 def common_dtype(*dtypes: DTypeLike) -> jnp.dtype:
     """The dtype of all, or where they differ the one they are computed in; whatever jax's promotion setting."""
-    return jnp.dtype(dtypes[0]) if len(set(map(jnp.dtype, dtypes))) == 1 else compute_dtype(*dtypes)
+    return jnp.dtype(dtypes[0]) if len({jnp.dtype(d) for d in dtypes}) == 1 else compute_dtype(*dtypes)
 
 
 def widen(*arrays: Array) -> tuple[Array, ...]:

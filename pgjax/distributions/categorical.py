@@ -131,9 +131,7 @@ class MultiCategorical(base.Distribution):
             raise ValueError(f"masks must be a tuple of {len(logits)} masks, one for each factor")
         names = tuple(f"logits[{i}]" for i in range(len(logits)))
         arrays = base.as_float_arrays(dict(zip(names, logits, strict=True)))
-        factors = tuple(
-            normalize_logits(a, m, name) for a, m, name in zip(arrays, masks, names, strict=True)
-        )
+        factors = tuple(normalize_logits(a, m, name) for a, m, name in zip(arrays, masks, names, strict=True))
         factors = base.broadcast_parameters(names, base.widen(*factors), (1,) * len(factors))
         widest = max(f.shape[-1] for f in factors)
         self.log_probs = jnp.stack(
@@ -204,7 +202,9 @@ def normalize_logits(logits: Array, mask: ArrayLike | None, name: str) -> Array:
 def _checked_mask(logits: Array, mask: ArrayLike, name: str) -> tuple[Array, Array]:
     """The logits and the boolean mask, broadcast together."""
     mask = jnp.asarray(mask)
-    if not (mask.dtype == bool or jnp.issubdtype(mask.dtype, jnp.integer) or jnp.issubdtype(mask.dtype, jnp.floating)):
+    if not (
+        mask.dtype == bool or jnp.issubdtype(mask.dtype, jnp.integer) or jnp.issubdtype(mask.dtype, jnp.floating)
+    ):
         raise ValueError(f"mask must be booleans or 0 and 1; got dtype {mask.dtype}")
     try:
         shape = jnp.broadcast_shapes(mask.shape, logits.shape)

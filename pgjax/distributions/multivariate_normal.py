@@ -35,14 +35,14 @@ class MultivariateNormal(base.Distribution):
     def __init__(self, mean: ArrayLike, scale_tril: ArrayLike):
         names = ("mean", "scale_tril")
         arrays = base.as_float_arrays({"mean": mean, "scale_tril": scale_tril})
-        self.loc, scale_tril = base.broadcast_parameters(names, arrays, self._field_ndims)
+        self.loc, tril = base.broadcast_parameters(names, arrays, self._field_ndims)
         num_dims = self.loc.shape[-1]
-        if scale_tril.shape[-2:] != (num_dims, num_dims):
+        if tril.shape[-2:] != (num_dims, num_dims):
             raise ValueError(
                 f"scale_tril must have shape [..., {num_dims}, {num_dims}] for a mean of shape "
-                f"{self.loc.shape}; got {scale_tril.shape}"
+                f"{self.loc.shape}; got {tril.shape}"
             )
-        self.scale_tril = jnp.tril(scale_tril)
+        self.scale_tril = jnp.tril(tril)
 
     @property
     def event_shape(self) -> Shape:
@@ -107,7 +107,9 @@ class MultivariateNormal(base.Distribution):
 
     def covariance(self) -> Array:
         """Sigma = L L^T, shape `[..., N, N]`."""
-        return jnp.einsum("...ik,...jk->...ij", self.scale_tril, self.scale_tril, precision="highest").astype(self.dtype)
+        return jnp.einsum("...ik,...jk->...ij", self.scale_tril, self.scale_tril, precision="highest").astype(
+            self.dtype
+        )
 
     def variance(self) -> Array:
         """Diagonal of Sigma, shape `[..., N]`."""

@@ -96,10 +96,10 @@ class DiagonalNormal(base.Distribution):
 def gaussian_parameters(mean: ArrayLike, log_std: ArrayLike) -> tuple[Array, Array]:
     """Mean and log_std as arrays `[..., N]` of one shape, checked."""
     arrays = base.as_float_arrays({"mean": mean, "log_std": log_std})
-    loc, log_std = base.broadcast_parameters(("mean", "log_std"), arrays, (1, 1))
-    if loc.shape != log_std.shape:
-        raise ValueError(f"log_std must have the mean's N = {loc.shape[-1]} last; got shape {log_std.shape}")
-    return loc, log_std
+    loc, scale = base.broadcast_parameters(("mean", "log_std"), arrays, (1, 1))
+    if loc.shape != scale.shape:
+        raise ValueError(f"log_std must have the mean's N = {loc.shape[-1]} last; got shape {scale.shape}")
+    return loc, scale
 
 
 def times_std(x: Array, log_std: Array) -> Array:
@@ -121,9 +121,7 @@ def standard_log_density(epsilon: Array) -> Array:
 
 def gaussian_kl(loc: Array, log_std: Array, other_loc: Array, other_log_std: Array) -> Array:
     """sum_i [ (r_i - 1 - log r_i) / 2 + (mu_i - mu'_i)^2 / (2 sigma'_i^2) ], r = (sigma / sigma')^2."""
-    loc, log_std, other_loc, other_log_std = base.align_ranks(
-        *base.widen(loc, log_std, other_loc, other_log_std)
-    )
+    loc, log_std, other_loc, other_log_std = base.align_ranks(*base.widen(loc, log_std, other_loc, other_log_std))
     scale_part = base.expm1_minus(2 * (log_std - other_log_std))
     location_part = jnp.square(over_std(loc - other_loc, other_log_std))
     return 0.5 * jnp.sum(scale_part + location_part, axis=-1)

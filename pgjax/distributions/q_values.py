@@ -105,6 +105,8 @@ def _parameter(name: str, value: ArrayLike, like: Array, low: float, high: float
     array = jnp.asarray(value).astype(like.dtype)
     if array.shape != () and array.shape != like.shape[:-1]:
         raise ValueError(f"{name} must be a scalar or have shape {like.shape[:-1]}; got {array.shape}")
-    if not isinstance(array, jax.core.Tracer) and not np.all((np.asarray(array) >= low) & (np.asarray(array) <= high)):
+    if not isinstance(array, jax.core.Tracer) and not np.all(
+        (np.asarray(array) >= low) & (np.asarray(array) <= high)
+    ):
         raise ValueError(f"{name} must be in [{low}, {high}]; got {value}")
     return jnp.clip(array, low, high)[..., None] if array.shape else jnp.clip(array, low, high)

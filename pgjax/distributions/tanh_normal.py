@@ -116,13 +116,13 @@ class TanhNormal(base.Distribution):
         """
         self._check_other(other_dist)
         kl = gaussian_kl(self.loc, self.log_std, other_dist.loc, other_dist.log_std)
-        bounds = (self.low, self.high, other_dist.low, other_dist.high)
-        if _known(*bounds):
-            low, high, other_low, other_high = base.align_ranks(*map(np.asarray, bounds))
+        low, high, other_low, other_high = base.align_ranks(
+            *base.widen(self.low, self.high, other_dist.low, other_dist.high)
+        )
+        if _known(low, high, other_low, other_high):
             if not (np.all(low == other_low) and np.all(high == other_high)):
                 raise ValueError("other_dist must have the same low and high: KL has no closed form otherwise")
             return kl
-        low, high, other_low, other_high = base.align_ranks(*base.widen(*bounds))
         return jnp.where(jnp.all((low == other_low) & (high == other_high), axis=-1), kl, jnp.inf)
 
     def mode(self) -> Array:
@@ -167,7 +167,9 @@ def _mean_log_det(loc: Array, log_std: Array) -> Array:
     """
     wide = log_std > math.log(2.0)
     std = jnp.exp(jnp.where(wide, 0.0, log_std))
-    narrow_mean = _quadrature(_trapezoidal_normal(), lambda x: log_det_tanh(loc[..., None] + std[..., None] * x), std)
+    narrow_mean = _quadrature(
+        _trapezoidal_normal(), lambda x: log_det_tanh(loc[..., None] + std[..., None] * x), std
+    )
 
     limit = 0.45 * math.log(float(jnp.finfo(loc.dtype).max))
     wide_std = jnp.exp(jnp.where(wide, jnp.minimum(log_std, limit), math.log(2.0)))
@@ -175,7 +177,9 @@ def _mean_log_det(loc: Array, log_std: Array) -> Array:
     mean_abs = loc * erf(scaled / math.sqrt(2.0)) + 2 * wide_std * jnp.exp(standard_log_density(scaled))
     both_sides = _quadrature(
         _legendre_tail(),
-        lambda u: _density(u - loc[..., None], wide_std[..., None]) + _density(u + loc[..., None], wide_std[..., None]),
+        lambda u: (
+            _density(u - loc[..., None], wide_std[..., None]) + _density(u + loc[..., None], wide_std[..., None])
+        ),
         wide_std,
     )
     return jnp.where(wide, 2 * (math.log(2.0) - mean_abs - both_sides), narrow_mean)

@@ -49,6 +49,11 @@ def maximize(
     key: Key, objective: Objective, box: Box, maximizer: Maximizer, *, num_steps: int,
     initial: ArrayLike | None = None, return_trace: Literal[True],
 ) -> tuple[Maximum, Maximum]: ...  # fmt: skip
+@overload
+def maximize(
+    key: Key, objective: Objective, box: Box, maximizer: Maximizer, *, num_steps: int,
+    initial: ArrayLike | None = None, return_trace: bool,
+) -> Maximum | tuple[Maximum, Maximum]: ...  # fmt: skip
 def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_trace=False):
     """Search for argmax of an objective over a box.
 
@@ -136,10 +141,11 @@ def maximize_batch(
         check_count("block_size", block_size)
     if not isinstance(box, Box):
         raise ValueError(f"box must be a pgjax.Box(low, high); got {type(box).__name__}")
-    per_state = initial is not None and jnp.ndim(initial) == 2
-    if per_state and jnp.shape(initial) != (num_states, box.num_dims):
+    starts = None if initial is None else jnp.asarray(initial)
+    per_state = starts is not None and starts.ndim == 2
+    if starts is not None and per_state and starts.shape != (num_states, box.num_dims):
         expected = f"[{box.num_dims}] or [{num_states}, {box.num_dims}]"
-        raise ValueError(f"initial must have shape {expected}; got {jnp.shape(initial)}")
+        raise ValueError(f"initial must have shape {expected}; got {starts.shape}")
 
     def solve(inputs):
         state, start = inputs
@@ -149,11 +155,11 @@ def maximize_batch(
             box,
             maximizer,
             num_steps=num_steps,
-            initial=start if per_state else initial,
+            initial=start if per_state else starts,
             return_trace=return_trace,
         )
 
-    inputs = (states, jnp.asarray(initial) if per_state else None)
+    inputs = (states, starts if per_state else None)
     if num_states == 0:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(jax.vmap(solve), inputs))
     return jax.lax.map(solve, inputs, batch_size=block_size or _block_size(num_states, maximizer.num_candidates))
