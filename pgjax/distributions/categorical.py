@@ -67,11 +67,7 @@ class Categorical(base.Distribution):
         if self.num_actions > _MAX_INVERSE_CDF:
             action = jax.random.categorical(key, log_probs, shape=shape, mode="high")
         else:
-            cumulative = jnp.cumsum(jnp.exp(log_probs), axis=-1)
-            total = cumulative[..., -1]
-            point = noise.uniform(key, shape, total.dtype) * total[None]
-            point = jnp.minimum(point, jnp.nextafter(total, jnp.zeros_like(total))[None])
-            action = jnp.sum(cumulative[None] <= point[..., None], axis=-1, dtype=jnp.int32)
+            action = _inverse_cdf(log_probs, noise.uniform(key, shape, log_probs.dtype))
         undefined = jnp.any(jnp.isnan(log_probs), axis=-1)
         return jnp.where(undefined[None], -1, action).astype(jnp.int32)
 
@@ -179,14 +175,9 @@ class MultiCategorical(base.Distribution):
 
 def normalize_logits(logits: Array, mask: ArrayLike | None, name: str) -> Array:
     """Log probabilities over the allowed actions, -inf elsewhere, in at least float32; see `Categorical`."""
-    if logits.ndim < 1 or logits.shape[-1] == 0:
-        raise ValueError(f"{name} must have shape [..., A] with A >= 1; got {logits.shape}")
     (logits,) = base.widen(logits)
     limit = jnp.finfo(logits.dtype).max
-    allowed = (logits > -jnp.inf) | jnp.isnan(logits)
-    if mask is not None:
-        logits, mask = _checked_mask(logits, mask, name)
-        allowed = jnp.broadcast_to(allowed, logits.shape) & mask
+    logits, allowed = allowed_actions(logits, mask, name)
     none_allowed = ~jnp.any(allowed, axis=-1, keepdims=True)
     # Forbidden logits are replaced before any arithmetic: no NaN arises, not even one that is thrown away.
     finite = jnp.clip(jnp.where(allowed, logits, 0.0), -limit, limit)
@@ -199,12 +190,15 @@ def normalize_logits(logits: Array, mask: ArrayLike | None, name: str) -> Array:
     return jnp.where(none_allowed, uniform, jnp.where(allowed, shifted - log_normalizer, -jnp.inf))
 
 
-def _checked_mask(logits: Array, mask: ArrayLike, name: str) -> tuple[Array, Array]:
-    """The logits and the boolean mask, broadcast together."""
+def allowed_actions(logits: Array, mask: ArrayLike | None, name: str) -> tuple[Array, Array]:
+    """The logits and which of them are allowed, by the mask and by not being -inf, broadcast together."""
+    if logits.ndim < 1 or logits.shape[-1] == 0:
+        raise ValueError(f"{name} must have shape [..., A] with A >= 1; got {logits.shape}")
+    possible = logits != -jnp.inf
+    if mask is None:
+        return logits, possible
     mask = jnp.asarray(mask)
-    if not (
-        mask.dtype == bool or jnp.issubdtype(mask.dtype, jnp.integer) or jnp.issubdtype(mask.dtype, jnp.floating)
-    ):
+    if jnp.issubdtype(mask.dtype, jnp.complexfloating):
         raise ValueError(f"mask must be booleans or 0 and 1; got dtype {mask.dtype}")
     try:
         shape = jnp.broadcast_shapes(mask.shape, logits.shape)
@@ -212,7 +206,9 @@ def _checked_mask(logits: Array, mask: ArrayLike, name: str) -> tuple[Array, Arr
         raise ValueError(f"mask must broadcast with {name} {logits.shape}; got shape {mask.shape}") from error
     if shape[-1] != logits.shape[-1]:
         raise ValueError(f"mask must have the {logits.shape[-1]} actions of {name} last; got shape {mask.shape}")
-    return jnp.broadcast_to(logits, shape), jnp.broadcast_to(mask.astype(bool), shape)
+    return jnp.broadcast_to(logits, shape), jnp.broadcast_to(possible, shape) & jnp.broadcast_to(
+        mask.astype(bool), shape
+    )
 
 
 def as_integer_event(distribution: base.Distribution, value: ArrayLike) -> Array:
@@ -222,6 +218,18 @@ def as_integer_event(distribution: base.Distribution, value: ArrayLike) -> Array
         raise ValueError(f"value must be integer actions; got dtype {action.dtype}")
     base.check_event_shape(distribution, "value", action.shape)
     return action
+
+
+def _inverse_cdf(log_probs: Array, uniform: Array) -> Array:
+    """The first possible action whose cumulative probability exceeds a uniform share of the whole.
+
+    Only possible actions are looked at: a parallel sum need not stay level over impossible ones.
+    """
+    cumulative = jnp.where(log_probs > -jnp.inf, jnp.cumsum(jnp.exp(log_probs), axis=-1), -jnp.inf)
+    total = jnp.max(cumulative, axis=-1)
+    point = jnp.minimum(uniform * total[None], jnp.nextafter(total, jnp.zeros_like(total))[None])
+    index = jnp.arange(log_probs.shape[-1], dtype=jnp.int32).reshape((1,) * log_probs.ndim + (-1,))
+    return jnp.min(jnp.where(cumulative[None] > point[..., None], index, log_probs.shape[-1] - 1), axis=-1)
 
 
 def _align_batch(action: Array, log_probs: Array) -> tuple[Array, Array]:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgjax.distributions import base
-from pgjax.distributions.categorical import Categorical, normalize_logits
-from pgjax.types import Array, ArrayLike
+from pgjax.distributions.categorical import Categorical, allowed_actions, normalize_logits
+from pgjax.types import Array, ArrayLike, DTypeLike
 
 
 class Greedy(Categorical):
@@ -22,7 +22,7 @@ class Greedy(Categorical):
     """
 
     def __init__(self, q_values: ArrayLike, mask: ArrayLike | None = None):
-        self.log_probs = _log(_greedy_probs(_log_uniform(q_values, mask), q_values))
+        self.log_probs = _log(_greedy_probs(*_legal(q_values, mask)))
 
 
 class EpsilonGreedy(Categorical):
@@ -40,10 +40,10 @@ class EpsilonGreedy(Categorical):
     """
 
     def __init__(self, q_values: ArrayLike, epsilon: ArrayLike, mask: ArrayLike | None = None):
-        log_uniform = _log_uniform(q_values, mask)
-        epsilon = _parameter("epsilon", epsilon, log_uniform, 0.0, 1.0)
-        probs = (1 - epsilon) * _greedy_probs(log_uniform, q_values) + epsilon * jnp.exp(log_uniform)
-        self.log_probs = _log(probs)
+        q_values, allowed = _legal(q_values, mask)
+        epsilon = _parameter("epsilon", epsilon, q_values, 0.0, 1.0)
+        greedy, uniform = _greedy_probs(q_values, allowed), _shares(allowed, q_values.dtype)
+        self.log_probs = _log((1 - epsilon) * greedy + epsilon * uniform)
 
 
 class Softmax(Categorical):
@@ -59,37 +59,37 @@ class Softmax(Categorical):
     """
 
     def __init__(self, q_values: ArrayLike, temperature: ArrayLike = 1.0, mask: ArrayLike | None = None):
-        log_uniform = _log_uniform(q_values, mask)
-        temperature = _parameter("temperature", temperature, log_uniform, 0.0, np.inf)
-        (q_values,) = base.widen(base.as_float_array("q_values", q_values))
-        q_values = jnp.broadcast_to(q_values, log_uniform.shape)
-        allowed = log_uniform > -jnp.inf
-        top = jax.lax.stop_gradient(_allowed_max(q_values, allowed))
-        tiny = jnp.finfo(q_values.dtype).tiny
-        warm = temperature > tiny
-        gap = jnp.where(allowed, q_values, top) - top
-        scaled = normalize_logits(gap / jnp.where(warm, temperature, 1.0), allowed, "q_values")
-        self.log_probs = jnp.where(warm, scaled, _log(_greedy_probs(log_uniform, q_values)))
+        q_values, allowed = _legal(q_values, mask)
+        temperature = _parameter("temperature", temperature, q_values, 0.0, np.inf)
+        limit = jnp.finfo(q_values.dtype).max
+        finite = jnp.clip(jnp.where(allowed, q_values, 0.0), -limit, limit)
+        gap = finite - jax.lax.stop_gradient(_allowed_max(finite, allowed))
+        warm = temperature > jnp.finfo(q_values.dtype).tiny
+        divisor = jnp.where(warm, temperature, 1.0)
+        # Far below the best, where probabilities are 0 in any dtype, the derivative in the temperature overflows.
+        divisor = jnp.where(gap < -1000 * divisor, jax.lax.stop_gradient(divisor), divisor)
+        scaled = normalize_logits(jnp.maximum(gap / divisor, -limit), allowed, "q_values")
+        self.log_probs = jnp.where(warm, scaled, _log(_greedy_probs(q_values, allowed)))
 
 
-def _log_uniform(q_values: ArrayLike, mask: ArrayLike | None) -> Array:
-    """Log probabilities of the uniform choice among the allowed actions; NaN in rows with a NaN Q-value."""
-    q_values = base.as_float_array("q_values", q_values)
-    (wide,) = base.widen(q_values)
-    flat = jnp.where(jnp.isnan(wide) | (wide == -jnp.inf), wide, 0.0)
-    return jax.lax.stop_gradient(normalize_logits(flat, mask, "q_values"))
+def _legal(q_values: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
+    """Q-values in at least float32 and the actions that are allowed; where none is, all are and they tie."""
+    (wide,) = base.widen(base.as_float_array("q_values", q_values))
+    wide, allowed = allowed_actions(wide, mask, "q_values")
+    none_allowed = ~jnp.any(allowed, axis=-1, keepdims=True)
+    return jnp.where(none_allowed, 0.0, wide), allowed | none_allowed
 
 
-def _greedy_probs(log_uniform: Array, q_values: ArrayLike) -> Array:
+def _greedy_probs(q_values: Array, allowed: Array) -> Array:
     """Probability shared by the allowed actions of greatest Q-value; NaN in rows with a NaN Q-value."""
-    (q_values,) = base.widen(base.as_float_array("q_values", q_values))
-    q_values = jnp.broadcast_to(q_values, log_uniform.shape)
-    allowed = log_uniform > -jnp.inf
-    unknown = jnp.any(jnp.isnan(log_uniform), axis=-1, keepdims=True)
+    unknown = jnp.any(allowed & jnp.isnan(q_values), axis=-1, keepdims=True)
     best = allowed & (q_values == _allowed_max(q_values, allowed))
-    count = jnp.sum(best, axis=-1, keepdims=True)
-    shared = best.astype(log_uniform.dtype) / jnp.maximum(count, 1).astype(log_uniform.dtype)
-    return jnp.where(unknown, jnp.nan, shared)
+    return jnp.where(unknown, jnp.nan, _shares(best, q_values.dtype))
+
+
+def _shares(chosen: Array, dtype: DTypeLike) -> Array:
+    count = jnp.maximum(jnp.sum(chosen, axis=-1, keepdims=True), 1)
+    return chosen.astype(dtype) / count.astype(dtype)
 
 
 def _allowed_max(q_values: Array, allowed: Array) -> Array:
