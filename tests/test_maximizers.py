@@ -67,7 +67,9 @@ def test_inside_the_box_valued_right_and_never_worse_with_more_steps(maximizer, 
 @each_maximizer
 def test_translated_and_scaled_boxes_give_the_translated_and_scaled_action(maximizer, num_steps, key):
     cube = pgjax.Box([-1.0] * 3, [1.0] * 3)
-    on_cube = maximize(key, lambda x: -jnp.sum(jnp.square(x - jnp.asarray([0.3, -0.6, 0.1]))), cube, maximizer, num_steps)
+    on_cube = maximize(
+        key, lambda x: -jnp.sum(jnp.square(x - jnp.asarray([0.3, -0.6, 0.1]))), cube, maximizer, num_steps
+    )
     in_box = maximize(jax.random.key(0), OBJECTIVES["inside"], BOX, maximizer, num_steps)
     np.testing.assert_allclose(in_box.action, CENTER + on_cube.action * WIDTH / 2, rtol=1e-4)
     np.testing.assert_allclose(in_box.value, on_cube.value, atol=1e-4)
@@ -126,7 +128,10 @@ def test_vmap_over_objectives_equals_a_loop(maximizer, num_steps):
         )
 
     chex.assert_trees_all_close(
-        jax.jit(jax.vmap(solve))(targets), jax.tree.map(lambda *x: jnp.stack(x), *map(jax.jit(solve), targets)), rtol=1e-4, atol=1e-5
+        jax.jit(jax.vmap(solve))(targets),
+        jax.tree.map(lambda *x: jnp.stack(x), *map(jax.jit(solve), targets)),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -161,7 +166,9 @@ def test_a_warm_start_is_never_lost(maximizer, num_steps, key):
 
 
 def test_an_initial_action_outside_is_clipped_to_the_box(key):
-    best = maximize(key, OBJECTIVES["plateau"], BOX, *MAXIMIZERS["cem"], initial=jnp.asarray([9.0, -9.0, 2.2]))
+    best = maximize(
+        key, OBJECTIVES["plateau"], BOX, *MAXIMIZERS["cem"], initial=jnp.asarray([9.0, -9.0, 2.2])
+    )
     np.testing.assert_allclose(best.action, [1.5, -3.0, 2.2])
 
 
@@ -181,11 +188,17 @@ def test_the_search_goes_on_from_the_warm_start(name, key):
 def test_a_batch_is_maximize_for_each_state(maximizer, num_steps, block_size, key):
     arm = pgjax.problems.six_joint_arm(key, 7)
     solve = functools.partial(pgjax.maximize_batch, num_steps=num_steps, block_size=block_size)
-    batch = jax.jit(solve, static_argnums=(1, 4))(jax.random.key(1), arm.objective, arm.states, arm.box, maximizer)
-    one = maximize(jax.random.key(1), lambda a: arm.objective(arm.states[4], a), arm.box, maximizer, num_steps)
+    batch = jax.jit(solve, static_argnums=(1, 4))(
+        jax.random.key(1), arm.objective, arm.states, arm.box, maximizer
+    )
+    one = maximize(
+        jax.random.key(1), lambda a: arm.objective(arm.states[4], a), arm.box, maximizer, num_steps
+    )
     assert batch.action.shape == (7, 6)
     np.testing.assert_allclose(batch.value[4], one.value, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(batch.value, jax.vmap(arm.objective)(arm.states, batch.action), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        batch.value, jax.vmap(arm.objective)(arm.states, batch.action), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_batches_with_pytree_states_initial_actions_traces_and_no_states(key):
@@ -198,7 +211,14 @@ def test_batches_with_pytree_states_initial_actions_traces_and_no_states(key):
     starts = jnp.broadcast_to(CENTER, (4, 3))
     for initial in (None, CENTER, starts):
         best, trace = pgjax.maximize_batch(
-            jax.random.key(1), objective, states, BOX, cem, num_steps=num_steps, initial=initial, return_trace=True
+            jax.random.key(1),
+            objective,
+            states,
+            BOX,
+            cem,
+            num_steps=num_steps,
+            initial=initial,
+            return_trace=True,
         )
         np.testing.assert_allclose(best.value, jnp.arange(4.0), atol=1e-6)
         assert trace.value.shape == (4, num_steps)
@@ -210,11 +230,15 @@ def test_batches_with_pytree_states_initial_actions_traces_and_no_states(key):
 def test_a_batch_sharded_over_devices(key):
     arm = pgjax.problems.six_joint_arm(key, 16)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    sharded = jax.device_put(arm.states, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch")))
+    sharded = jax.device_put(
+        arm.states, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    )
     solve = jax.jit(
         lambda k, s: pgjax.maximize_batch(k, arm.objective, s, arm.box, MAXIMIZERS["cem"][0], num_steps=3)
     )
-    chex.assert_trees_all_close(solve(jax.random.key(1), sharded), solve(jax.random.key(1), arm.states), rtol=1e-3, atol=1e-5)
+    chex.assert_trees_all_close(
+        solve(jax.random.key(1), sharded), solve(jax.random.key(1), arm.states), rtol=1e-3, atol=1e-5
+    )
 
 
 # Theory
@@ -240,7 +264,9 @@ def far_from_center(maximizer, key):
     """Best value of -|x|^2 without the driver's initial action, which would be the answer."""
     box = pgjax.Box([-1.0] * 6, [1.0] * 6)
     corner = jnp.ones(6)
-    return pgjax.maximize(key, lambda a: -jnp.sum(jnp.square(a)), box, maximizer, num_steps=1, initial=corner).value
+    return pgjax.maximize(
+        key, lambda a: -jnp.sum(jnp.square(a)), box, maximizer, num_steps=1, initial=corner
+    ).value
 
 
 def test_a_grids_mean_regret_is_that_of_theory():
@@ -259,7 +285,9 @@ def test_a_grids_mean_regret_is_that_of_theory():
 
 def test_sobol_points_are_scipys():
     given = sobol_points(jnp.uint32(0), 300, jnp.zeros(8, jnp.uint32))
-    np.testing.assert_array_equal((given + 1) / 2, qmc.Sobol(8, scramble=False).random(512)[:300].astype(np.float32))
+    np.testing.assert_array_equal(
+        (given + 1) / 2, qmc.Sobol(8, scramble=False).random(512)[:300].astype(np.float32)
+    )
     later = sobol_points(jnp.uint32(100), 50, jnp.zeros(8, jnp.uint32))
     np.testing.assert_array_equal(later, given[100:150])
 
@@ -286,7 +314,9 @@ def test_many_starts_find_the_maximum_of_quadratics(curvature, key):
     problem = pgjax.problems.quadratic(key, 16, curvature=curvature)
     maximizer = maximizers.gradient_ascent(num_starts=16)
     best = jax.jit(
-        lambda s: pgjax.maximize_batch(jax.random.key(1), problem.objective, s, problem.box, maximizer, num_steps=150)
+        lambda s: pgjax.maximize_batch(
+            jax.random.key(1), problem.objective, s, problem.box, maximizer, num_steps=150
+        )
     )(problem.states)
     np.testing.assert_allclose(best.value, problem.maximum, atol=1e-3)
     assert np.all(np.asarray(best.value) <= problem.maximum + 1e-4)

@@ -30,7 +30,9 @@ def test_parity_with_the_chapters_network(case, dtype, tolerance):
         observation, action = (jnp.asarray(PARITY[f"{case}/{k}"], dtype) for k in ("observation", "action"))
         policy = pgjax.GaussianPolicy(action.shape[-1], param_dtype=dtype)
         params = parity_parameters(case, dtype)
-        assert jax.tree.map(jnp.shape, policy.init(jax.random.key(0), observation)) == jax.tree.map(jnp.shape, params)
+        assert jax.tree.map(jnp.shape, policy.init(jax.random.key(0), observation)) == jax.tree.map(
+            jnp.shape, params
+        )
         pi = pgjax.distribution(policy, params, observation)
 
         def mean_log_prob(params):
@@ -91,7 +93,9 @@ def test_orthogonal_initialization_is_orthogonal_with_a_small_last_layer(key):
     kernel = params["torso"]["dense_1"]["kernel"]
     np.testing.assert_allclose(kernel @ kernel.T, 2 * np.eye(64), atol=1e-4)
     assert jnp.linalg.norm(params["mean"]["kernel"], ord=2) == pytest.approx(0.01, rel=1e-3)
-    value = pgjax.ValueNetwork(initialization="orthogonal").init(key, jnp.ones(5))["params"]["value"]["kernel"]
+    value = pgjax.ValueNetwork(initialization="orthogonal").init(key, jnp.ones(5))["params"]["value"][
+        "kernel"
+    ]
     assert jnp.linalg.norm(value) == pytest.approx(1.0, rel=1e-3)
 
 
@@ -148,7 +152,9 @@ def test_q_network_is_the_network_of_the_concatenation(hidden_sizes, key):
     expected = (x @ p["value"]["kernel"] + p["value"]["bias"][None])[:, 0]
     np.testing.assert_allclose(critic.apply(params, state, action), expected, rtol=1e-5, atol=1e-6)
     for i in range(5):
-        np.testing.assert_allclose(critic.apply(params, state[i], action[i]), expected[i], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            critic.apply(params, state[i], action[i]), expected[i], rtol=1e-5, atol=1e-6
+        )
     np.testing.assert_allclose(critic.apply(params, state[0], action)[0], expected[0], rtol=1e-5, atol=1e-6)
 
 

@@ -43,7 +43,9 @@ def test_raw_keys():
 def test_vmap_over_keys_draws_each_keys_numbers(key):
     keys = jax.random.split(key, 3)
     given = jax.vmap(lambda k: noise.normal(k, (50,)))(keys)
-    np.testing.assert_array_equal(given, jnp.stack([noise.normal(k, (50,)) for k in jax.random.split(jax.random.key(0), 3)]))
+    np.testing.assert_array_equal(
+        given, jnp.stack([noise.normal(k, (50,)) for k in jax.random.split(jax.random.key(0), 3)])
+    )
 
 
 @pytest.mark.parametrize("size", [8, 200])
@@ -70,4 +72,6 @@ def test_materialize_is_the_function_itself():
 
     x = jnp.arange(5.0)
     for word in (0, 1, 2**32 - 1):
-        np.testing.assert_array_equal(jax.jit(lambda x, w: materialize(double, x, word=w))(x, jnp.uint32(word)), 2 * x)
+        np.testing.assert_array_equal(
+            jax.jit(lambda x, w: materialize(double, x, word=w))(x, jnp.uint32(word)), 2 * x
+        )

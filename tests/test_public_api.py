@@ -23,7 +23,10 @@ LAYERS = (
     ("problems",),
     ("maximizers",),
 )
-MODULES = [pgjax, *(importlib.import_module(f"pgjax.{name}") for name in ("distributions", "maximizers", "problems"))]
+MODULES = [
+    pgjax,
+    *(importlib.import_module(f"pgjax.{name}") for name in ("distributions", "maximizers", "problems")),
+]
 
 
 def layer_of(module):
@@ -32,7 +35,11 @@ def layer_of(module):
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_all_names_are_exported_and_nothing_else(module):
-    public = {name for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
     modules = {name for name in module.__all__ if inspect.ismodule(getattr(module, name))}
     assert sorted(module.__all__) == sorted(public | modules)
 
@@ -76,7 +83,9 @@ def test_the_library_never_imports_the_benchmarks():
 def test_every_module_imports_alone_and_has_a_docstring():
     for info in pkgutil.walk_packages(pgjax.__path__, "pgjax."):
         assert importlib.util.find_spec(info.name) is not None
-        assert ast.get_docstring(ast.parse(Path(importlib.util.find_spec(info.name).origin).read_text())), info.name
+        assert ast.get_docstring(ast.parse(Path(importlib.util.find_spec(info.name).origin).read_text())), (
+            info.name
+        )
 
 
 def blocks(language):

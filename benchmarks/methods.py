@@ -1,0 +1,178 @@
+"""The benchmark's problems and the ways to act on them, each as one function of (params, key, states)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import learned
+import numpy as np
+from harness import mlp_flops
+
+import pgjax
+from pgjax import maximizers
+
+STATE_SIZE, ACTION_SIZE = 17, 6  # HalfCheetah
+# Multiplications and additions of the arm's Q; its twelve sines and cosines are left out.
+ARM_FLOPS = 290
+PROBLEMS = ("six_joint_arm", "critic_2x64", "critic_2x256")
+
+
+class Task(NamedTuple):
+    """A problem with its critic's parameters apart, so that they are not compiled in as constants.
+
+    Fields: name; objective(params, state, action); params; states `[B, D]`; box; problem (None for critics,
+    whose maximum is not known); flops_per_state and flops_per_evaluation, of the critic.
+    """
+
+    name: str
+    objective: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    params: Any
+    states: jax.Array
+    box: pgjax.Box
+    problem: pgjax.problems.Problem | None
+    flops_per_state: int
+    flops_per_evaluation: int
+
+
+class Method(NamedTuple):
+    """A way to act: act(params, key, states `[B, D]` or `[D]`) -> actions, or a `Maximum` that holds them."""
+
+    name: str
+    family: str
+    act: Callable[[Any, jax.Array, jax.Array], Any]
+    params: Any
+    flops_per_state: int
+    flops_per_evaluation: int
+
+
+class Search(NamedTuple):
+    """Settings of one maximizer row; `every_problem`: in the default run on critics too."""
+
+    name: str
+    family: str
+    maximizer: maximizers.Maximizer
+    num_steps: int
+    every_problem: bool = False
+
+
+SEARCHES = (
+    Search("grid 3^6", "grid", maximizers.grid(num_points=3), 1, True),
+    Search("grid 5^6", "grid", maximizers.grid(num_points=5), 1),
+    Search("uniform 1024", "random search", maximizers.random_search(sequence="uniform"), 1),
+    Search("Sobol 128", "random search", maximizers.random_search(num_samples=128), 1),
+    Search("Sobol 1024", "random search", maximizers.random_search(), 1, True),
+    Search("Sobol 8192", "random search", maximizers.random_search(), 8),
+    Search("CEM 2x64/6", "cross-entropy", maximizers.cross_entropy(), 2, True),
+    Search("CEM 3x64/10", "cross-entropy", maximizers.cross_entropy(num_elites=10), 3),
+    Search("CEM 5x400/64", "cross-entropy", maximizers.cross_entropy(num_samples=400, num_elites=64), 5),
+    Search("CEM 10x400/40", "cross-entropy", maximizers.cross_entropy(num_samples=400, num_elites=40), 10),
+    Search("Adam 1x30", "gradient ascent", maximizers.gradient_ascent(num_starts=1), 30),
+    Search("Adam 8x30", "gradient ascent", maximizers.gradient_ascent(num_starts=8), 30, True),
+    Search("Adam 64x100", "gradient ascent", maximizers.gradient_ascent(num_starts=64), 100),
+)
+POLICY_ROWS = ("Gaussian sample", "Gaussian mean", "categorical sample")
+METHODS = (*POLICY_ROWS, *(search.name for search in SEARCHES))
+
+
+def make_task(name: str, num_states: int, key: jax.Array) -> Task:
+    """The arm's own Q, or a randomly initialized QNetwork of HalfCheetah's size."""
+    if name == "six_joint_arm":
+        arm = pgjax.problems.six_joint_arm(key, num_states)
+        return Task(name, lambda _, s, a: arm.objective(s, a), (), arm.states, arm.box, arm, 0, ARM_FLOPS)
+    width = int(name.removeprefix("critic_2x"))
+    critic = pgjax.QNetwork(hidden_sizes=(width, width))
+    key_params, key_states = jax.random.split(key)
+    states = jax.random.normal(key_states, (num_states, STATE_SIZE))
+    params = critic.init(key_params, states[0], jnp.zeros(ACTION_SIZE))
+    box = pgjax.Box(np.full(ACTION_SIZE, -1.0), np.full(ACTION_SIZE, 1.0))
+    per_evaluation = mlp_flops((ACTION_SIZE, width, width, 1))
+    return Task(
+        name,
+        cast(Any, critic.apply),
+        params,
+        states,
+        box,
+        None,
+        mlp_flops((STATE_SIZE, width)),
+        per_evaluation,
+    )
+
+
+def policy_methods(task: Task, key: jax.Array, training_steps: int) -> list[Method]:
+    """The rows that act by a policy: trained on the arm, the chapter's network as initialized on critics."""
+    state_size, num_dims = task.states.shape[-1], task.box.num_dims
+    key_gaussian, key_categorical = jax.random.split(key)
+    bins = (learned.NUM_BINS,) * num_dims
+    if task.problem is None:
+        gaussian, categorical = pgjax.GaussianPolicy(num_dims), pgjax.CategoricalPolicy(bins)
+        gaussian_params = gaussian.init(key_gaussian, task.states[0])
+        categorical_params = categorical.init(key_categorical, task.states[0])
+    else:
+        gaussian, categorical = (
+            learned.gaussian_policy(task.problem),
+            learned.categorical_policy(task.problem),
+        )
+        gaussian_params = learned.train_gaussian(task.problem, key_gaussian, training_steps)
+        categorical_params = learned.train_categorical(task.problem, key_categorical, training_steps)
+
+    def sample(params, key, states):
+        return pgjax.sample(gaussian, params, key, states)
+
+    def mean(params, key, states):
+        del key
+        return pgjax.mode(gaussian, params, states)
+
+    def sample_bins(params, key, states):
+        return learned.bin_centers(task.box, pgjax.sample(categorical, params, key, states))
+
+    flops = mlp_flops((state_size, 64, 64, num_dims))
+    categorical_flops = mlp_flops((state_size, 64, 64, sum(bins)))
+    return [
+        Method(POLICY_ROWS[0], "policy", sample, gaussian_params, flops, 0),
+        Method(POLICY_ROWS[1], "policy", mean, gaussian_params, flops, 0),
+        Method(POLICY_ROWS[2], "policy", sample_bins, categorical_params, categorical_flops, 0),
+    ]
+
+
+def search_method(task: Task, search: Search) -> Method:
+    """A maximizer on the task's objective; batched states share the noise and are worked on in blocks."""
+
+    def act(params, key, states):
+        if states.ndim == 1:
+            return pgjax.maximize(
+                key,
+                lambda a: task.objective(params, states, a),
+                task.box,
+                search.maximizer,
+                num_steps=search.num_steps,
+            )
+        return pgjax.maximize_batch(
+            key,
+            lambda s, a: task.objective(params, s, a),
+            states,
+            task.box,
+            search.maximizer,
+            num_steps=search.num_steps,
+        )
+
+    return Method(search.name, search.family, act, task.params, task.flops_per_state, task.flops_per_evaluation)
+
+
+def actions_of(result: Any) -> jax.Array:
+    """The actions of a decision."""
+    return result.action if isinstance(result, pgjax.Maximum) else result
+
+
+def counts_of(result: Any) -> tuple[int, int]:
+    """Evaluations and gradients that one decision took; a policy takes none."""
+    if not isinstance(result, pgjax.Maximum):
+        return 0, 0
+    return int(jnp.max(result.num_evaluations)), int(jnp.max(result.num_gradients))
+
+
+def flops_per_decision(method: Method, num_evaluations: int, num_gradients: int) -> int:
+    """Of the networks: a gradient in the action is one pass forward and one back through the same layers."""
+    return method.flops_per_state + method.flops_per_evaluation * (num_evaluations + 2 * num_gradients)

@@ -1,0 +1,305 @@
+"""Draw the two figures of a benchmark result: `python benchmarks/plots.py RESULT.json [--output DIR]`.
+
+Reads the JSON alone, so that a figure can be drawn anywhere and at any time from a committed result.
+"""
+
+import argparse
+import itertools
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from harness import read_json
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullLocator
+from matplotlib.transforms import Bbox
+
+Rows = Sequence[Mapping[str, Any]]
+
+BATCH_SIZES = (1, 256, 4096)
+REGRET_FLOOR = 1e-6  # below this, float32 hardly tells two actions apart
+MAX_LINES = 12
+MAX_COLUMNS = 3
+# Okabe and Ito (2008), safe for color-blind readers; their yellow is left out: too pale on white.
+POLICY_COLOR = "#D55E00"
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "v", "P", "X", "h")
+LINES = ("-", "--", ":", "-.")
+TEXT_SIZE = 9
+# Where a label's nearer edge may stand, in points from its point.
+OFFSETS = tuple(itertools.product((-60, -40, -24, -9, 0, 9, 24, 40, 60), range(-90, 91, 6)))
+
+
+class Label(NamedTuple):
+    """A text that belongs to a point."""
+
+    x: float
+    y: float
+    text: str
+
+
+class Place(NamedTuple):
+    """Where a label may stand: offset in points, which part of its width meets the leader (0 to 1), its box."""
+
+    offset: tuple[int, int]
+    side: float
+    box: Bbox
+
+
+class Look(NamedTuple):
+    """How a method is drawn."""
+
+    color: str
+    marker: str
+    legend: str
+
+
+def pareto_front(times: Sequence[float], regrets: Sequence[float]) -> list[int]:
+    """Indices of the points that no other beats, fastest first.
+
+    A point is beaten by one that is no slower and no worse, and better in one of the two. Of equal points the
+    first is kept; points that are not finite are never on the front.
+    """
+    finite = [i for i in range(len(times)) if math.isfinite(times[i]) and math.isfinite(regrets[i])]
+    front: list[int] = []
+    for i in sorted(finite, key=lambda i: (times[i], regrets[i])):
+        if not front or regrets[i] < regrets[front[-1]]:
+            front.append(i)
+    return front
+
+
+def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Write `<stem>_pareto.png` and `<stem>_scaling.png` beside a result, or into the folder `output`.
+
+    Raises: ValueError: the file holds no timed row.
+    """
+    path = Path(path)
+    result = read_json(path)
+    rows = [row for row in result.get("rows", ()) if _number(row.get("time_per_decision_s")) > 0]
+    if not rows:
+        raise ValueError(f"{path.name}: expected rows with time_per_decision_s, got none")
+    folder = path.parent if output is None else Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, draw in (("pareto", draw_pareto), ("scaling", draw_scaling)):
+        written.append(folder / f"{path.stem}_{name}.png")
+        draw(rows, result).savefig(written[-1], dpi=150)
+    return written
+
+
+def draw_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
+    """Time per decision against regret: a row of panels a problem, a panel a batch size."""
+    judged = [row for row in rows if math.isfinite(_regret(row))]
+    present = {row["batch_size"] for row in judged}
+    batch_sizes = [size for size in BATCH_SIZES if size in present] or sorted(present)[:MAX_COLUMNS]
+    problems = _unique(row["problem"] for row in judged)
+    looks = _looks(rows)
+    figure, panels = _panels(len(problems) or 1, len(batch_sizes) or 1, 5.0)
+    figure.suptitle(f"What a better action costs: {_machine(result)}", fontsize=13)
+    labels = []
+    for axes, (problem, batch_size) in zip(panels, itertools.product(problems, batch_sizes), strict=False):
+        axes.set(xscale="log", yscale="log", xlabel="time per decision")
+        axes.set_title(f"{_title(problem)}, batch of {batch_size:,}", fontsize=11)
+        axes.xaxis.set_major_formatter(EngFormatter("s"))
+        if axes in panels[:: len(batch_sizes)]:
+            axes.set_ylabel("median regret / regret of a uniform action")
+        shown = [row for row in judged if (row["problem"], row["batch_size"]) == (problem, batch_size)]
+        labels.append((axes, _draw_points(axes, shown, looks)))
+    if not judged:
+        panels[0].text(0.5, 0.5, "no regret in this result", transform=panels[0].transAxes, ha="center")
+    floor = f"regrets below {REGRET_FLOOR:.0e} are drawn at {REGRET_FLOOR:.0e}"
+    _legend(figure, panels, f"{floor}; lower left is better; named: policies and the Pareto front")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # labels are placed by their size in pixels, known only after the layout
+    for axes, texts in labels:
+        if texts:
+            _place_labels(axes, texts, canvas.get_renderer())
+    return figure
+
+
+def _draw_points(axes: Axes, rows: Rows, looks: Mapping[str, Look]) -> list[Label]:
+    """One point a method and the front as a step line; returns the labels that are to be placed."""
+    times = [row["time_per_decision_s"] for row in rows]
+    regrets = [max(_regret(row), REGRET_FLOOR) for row in rows]
+    front = pareto_front(times, regrets)
+    steps = np.repeat([times[i] for i in front], 2)[1:], np.repeat([regrets[i] for i in front], 2)[:-1]
+    axes.plot(*steps, color="0.35", linewidth=1.2, label="Pareto front")
+    labels = []
+    for i, row in enumerate(rows):
+        look = looks[row["method"]]
+        axes.plot(times[i], regrets[i], **_style(look), markeredgecolor="white", linestyle="", label=look.legend)
+        if i in front or row["family"] == "policy":
+            labels.append(Label(times[i], regrets[i], row["method"]))
+    axes.margins(0.1, 0.12)
+    return labels
+
+
+def draw_scaling(rows: Rows, result: Mapping[str, Any]) -> Figure:
+    """Time per decision against batch size: a panel a problem, a line a method."""
+    methods = _representatives(rows)
+    problems = _unique(row["problem"] for row in rows)
+    batch_sizes = sorted({row["batch_size"] for row in rows})
+    looks = _looks(rows)
+    columns = min(len(problems), MAX_COLUMNS)
+    figure, panels = _panels(math.ceil(len(problems) / columns), columns, 5.2)
+    figure.suptitle(f"What a larger batch saves: {_machine(result)}", fontsize=13)
+    for axes, problem in zip(panels, problems, strict=False):
+        axes.set(xscale="log", yscale="log", xlabel="batch size")
+        axes.set_title(_title(problem), fontsize=11)
+        axes.set_xticks(batch_sizes, [f"{size:,}" for size in batch_sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(EngFormatter("s"))
+        if axes in panels[::columns]:
+            axes.set_ylabel("time per decision")
+        for method in methods:
+            points = sorted(
+                (row["batch_size"], row["time_per_decision_s"])
+                for row in rows
+                if (row["problem"], row["method"]) == (problem, method)
+            )
+            same = [other for other in methods if looks[other].color == looks[method].color]
+            line = LINES[same.index(method) % len(LINES)]
+            axes.plot(*np.reshape(points, (-1, 2)).T, **_style(looks[method]), linestyle=line, label=method)
+    for axes in panels[len(problems) :]:
+        axes.set_visible(False)
+    left_out = len(_unique(row["method"] for row in rows)) - len(methods)
+    between = "methods between the fastest and the slowest of their family"
+    _legend(figure, panels, f"not shown: {left_out} {between}" if left_out else "")
+    return figure
+
+
+def _representatives(rows: Rows) -> list[str]:
+    """The methods to draw: all if they are few, else all policies and each family's fastest and slowest."""
+    families: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        families.setdefault(row["family"], {}).setdefault(row["method"], []).append(row["time_per_decision_s"])
+    if sum(map(len, families.values())) <= MAX_LINES:
+        return [method for methods in families.values() for method in methods]
+    chosen: list[str] = []
+    for family, methods in families.items():
+        ordered = sorted(methods, key=lambda method: float(np.median(methods[method])))
+        chosen += methods if family == "policy" else _unique((ordered[0], ordered[-1]))
+    return chosen
+
+
+def _looks(rows: Rows) -> dict[str, Look]:
+    """A color and marker a family, in the order of the rows; for policies by what they give."""
+    families = _unique(row["family"] for row in rows if row["family"] != "policy")
+    others = {
+        family: Look(color, marker, family)
+        for family, color, marker in zip(families, itertools.cycle(COLORS), itertools.cycle(MARKERS), strict=False)
+    }
+    mean = Look(POLICY_COLOR, "D", "policy, mean action")
+    sample = Look(POLICY_COLOR, "*", "policy, sampled action")
+    return {row["method"]: others.get(row["family"], mean if "mean" in row["method"] else sample) for row in rows}
+
+
+def _style(look: Look) -> dict[str, Any]:
+    size = {"*": 14, "D": 7}.get(look.marker, 8)
+    return {"color": look.color, "marker": look.marker, "markersize": size, "linewidth": 1.6}
+
+
+def _panels(num_rows: int, num_columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(12, 1 + height * num_rows), layout="constrained")
+    panels = list(figure.subplots(num_rows, num_columns, sharey="row", squeeze=False).flat)
+    for axes in panels:
+        axes.grid(color="0.92")
+        axes.set_axisbelow(True)
+    return figure, panels
+
+
+def _legend(figure: Figure, panels: Iterable[Axes], note: str) -> None:
+    """One legend below all panels, each label once, with a note as its title."""
+    handles: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    text: dict[str, Any] = {"fontsize": TEXT_SIZE, "title": note, "title_fontsize": TEXT_SIZE}
+    shape: dict[str, Any] = {"ncol": 4, "frameon": False, "handlelength": 3.5}
+    if handles:
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", **text, **shape)
+
+
+def _place_labels(axes: Axes, labels: Iterable[Label], renderer: RendererAgg) -> None:
+    """Write each label near its point, where it best avoids other labels, points, the front and the edges."""
+    front, *points = [axes.transData.transform(line.get_xydata()) for line in axes.lines]
+    along_front = [np.linspace(start, end, 50) for start, end in itertools.pairwise(front)]
+    on_front, on_points = np.concatenate([front, *along_front]), np.concatenate([front, *points])
+    taken: list[Bbox] = []
+
+    def cost(place: Place) -> float:
+        box = place.box
+        outside = not (axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max))
+        hidden = 2 * box.padded(4).count_contains(on_points) + (box.count_contains(on_front) > 0)
+        return 10 * outside + 5 * box.count_overlaps(taken) + hidden + math.hypot(*place.offset) / 25
+
+    for label in sorted(labels, key=lambda label: (-label.y, label.x)):
+        place = min(_places(axes, label, renderer), key=cost)
+        taken.append(place.box)
+        leader = {"arrowstyle": "-", "linewidth": 0.6, "color": "0.5", "shrinkA": 0, "relpos": (place.side, 0.5)}
+        text: dict[str, Any] = {"fontsize": TEXT_SIZE, "textcoords": "offset points", "va": "center"}
+        align = ("left", "center", "right")[round(2 * place.side)]
+        axes.annotate(label.text, label[:2], place.offset, ha=align, arrowprops=leader, **text)
+
+
+def _places(axes: Axes, label: Label, renderer: RendererAgg) -> list[Place]:
+    """Where a label may stand, in pixels: its nearer edge at each of OFFSETS from its point."""
+    text = axes.text(label.x, label.y, label.text, fontsize=TEXT_SIZE)
+    width, height = text.get_window_extent(renderer).size
+    text.remove()
+    x, y = axes.transData.transform((label.x, label.y))
+    scale = renderer.dpi / 72
+    places = []
+    for offset in OFFSETS:
+        side = (1 - float(np.sign(offset[0]))) / 2
+        corner = x + scale * offset[0] - side * width, y + scale * offset[1] - height / 2
+        places.append(Place(offset, side, Bbox.from_bounds(*corner, width, height).padded(1)))
+    return places
+
+
+def _regret(row: Mapping[str, Any]) -> float:
+    return _number((row.get("normalized_regret") or {}).get("median"))
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def _title(problem: str) -> str:
+    return problem.replace("_", " ")
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    """What the numbers were measured on, in a few words."""
+    machine = result.get("machine", {})
+    device = machine.get("device_kind") or "unknown device"
+    cores = machine.get("usable_cores")
+    name = f"{machine.get('cpu') or 'CPU'}, {cores} cores" if device == "cpu" else device
+    return f"{name}, JAX {machine.get('versions', {}).get('jax') or '?'}"
+
+
+def main() -> None:
+    """Parse the command line, draw, and name what was written."""
+    parser = argparse.ArgumentParser(description="Draw the two figures of a benchmark result.")
+    parser.add_argument("result", type=Path, help="JSON written by a benchmark")
+    parser.add_argument("--output", type=Path, help="folder for the figures (default: beside the JSON)")
+    options = parser.parse_args()
+    try:
+        written = plot_result(options.result, options.output)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    print(*written, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Tables and sentences made from a result: on the terminal, and as Markdown for the README.
+
+python benchmarks/report.py RESULT.json            # print the Markdown table
+python benchmarks/report.py RESULT.json README.md  # put it between the README's markers
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import harness
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+ARM = "six_joint_arm"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence: what sampling costs and loses on the arm, and what search costs to lose less."""
+    arm = [row for row in rows if row["problem"] == ARM and row["skipped"] is None]
+    if not arm:
+        return "No row of the six-joint arm was measured, so regret cannot be weighed against time."
+    batch_size = max(row["batch_size"] for row in arm)
+    last = [row for row in arm if row["batch_size"] == batch_size and row.get("normalized_regret")]
+    sample = next((row for row in last if row["method"] == "Gaussian sample"), None)
+    searches = [row for row in last if row["family"] != "policy"]
+    if sample is None or not searches:
+        return "The policy or every search was left out, so the two cannot be compared."
+    lost = sample["normalized_regret"]["median"]
+    better = [row for row in searches if row["normalized_regret"]["median"] < lost]
+    start = (
+        f"On the six-joint arm at batch {batch_size}, sampling the learned policy takes "
+        f"{_time(sample['time_per_decision_s'])} a decision at a median normalized regret of {lost:.2g}"
+    )
+    if not better:
+        return f"{start}; no search that was measured loses less."
+    cheapest = min(better, key=lambda row: row["time_per_decision_s"])
+    best = min(better, key=lambda row: row["normalized_regret"]["median"])
+    return (
+        f"{start}; the cheapest search that loses less is {_against(cheapest, sample)}, "
+        f"and the best is {_against(best, sample)}."
+    )
+
+
+def _against(row: Mapping[str, Any], sample: Mapping[str, Any]) -> str:
+    ratio = row["time_per_decision_s"] / sample["time_per_decision_s"]
+    return (
+        f"{row['method']}, {row['normalized_regret']['median']:.2g} in {_time(row['time_per_decision_s'])} "
+        f"({ratio:,.0f} times the time)"
+    )
+
+
+def show(console: Console, result: Mapping[str, Any]) -> None:
+    """Print a table for each problem and batch size, the speed goals, and the answer."""
+    for problem in dict.fromkeys(row["problem"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["problem"] == problem]
+        for batch_size in dict.fromkeys(row["batch_size"] for row in rows):
+            console.print(_table(problem, batch_size, [r for r in rows if r["batch_size"] == batch_size]))
+    if result["speed"]:
+        console.print(_speed_table(result["speed"]))
+    skipped = {row["skipped"] for row in result["rows"]} - {None}
+    if skipped:
+        console.print(f"skipped rows: {'; '.join(sorted(skipped))}")
+    gemm = result["gemm"]
+    console.print(
+        f"GEMM rate {gemm['rate_flops'] / 1e9:.0f} GFLOP/s: the median of {len(gemm['samples'])} samples through "
+        f"the run, {min(gemm['samples']) / 1e9:.0f} to {max(gemm['samples']) / 1e9:.0f}"
+    )
+    console.print(result["answer"], style="bold")
+
+
+def _table(problem: str, batch_size: int, rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title=f"{problem}, batch {batch_size}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    heads = ("method", "time/decision", "p99", "x sample", "compile", "evals", "grads", "FLOP", "of GEMM")
+    heads += ("regret median", "p90", "p99", "outside") if problem == ARM else ()
+    for head in heads:
+        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, with_regret=problem == ARM))
+    return table
+
+
+def _cells(row: Mapping[str, Any], with_regret: bool) -> list[str]:
+    if row["skipped"] is not None:
+        return [row["method"], "skipped"]
+    ratio = row["ratio_to_policy_sample"]
+    cells = [
+        row["method"],
+        _time(row["time_per_decision_s"]),
+        _time(row["time_per_decision_p99_s"]),
+        "" if ratio is None else f"{ratio:,.2f}" if ratio < 10 else f"{ratio:,.0f}",
+        f"{row['compile_time_s']:.2f} s",
+        f"{row['num_evaluations']:,}",
+        f"{row['num_gradients']:,}",
+        f"{row['flops_per_decision']:.1e}",
+        f"{row['fraction_of_gemm']:.3f}",
+    ]
+    lost = row["normalized_regret"]
+    if with_regret:
+        cells += [f"{lost[k]:.1e}" for k in ("median", "p90", "p99")] if lost else [""] * 3
+        cells.append("" if row["bound_violations"] is None else str(row["bound_violations"]))
+    return cells
+
+
+def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="speed goals", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for head in ("what", "measured", "goal", "met"):
+        table.add_column(head, justify="left" if head == "what" else "right")
+    for row in rows:
+        sign = ">=" if row["at_least"] else "<="
+        table.add_row(
+            row["what"], f"{row['measured']:.2f}", f"{sign} {row['goal']}", "yes" if row["met"] else "no"
+        )
+    return table
+
+
+def _time(time_s: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if time_s >= scale:
+            return f"{time_s / scale:.3g} {unit}"
+    return f"{time_s / 1e-9:.3g} ns"
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The README's tables: the arm's methods by batch size, the speed goals, the machine, and the answer."""
+    rows = [row for row in result["rows"] if row["problem"] == ARM]
+    sizes = list(dict.fromkeys(row["batch_size"] for row in rows))
+    lines = ["| method | evaluations + gradients | " + " | ".join(f"batch {size}" for size in sizes)]
+    lines[0] += " | median regret | p99 regret |"
+    lines.append("|---|--:|" + "--:|" * (len(sizes) + 2))
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = {row["batch_size"]: row for row in rows if row["method"] == method}
+        some = next(row for row in own.values() if row["skipped"] is None)
+        times = [_time(own[s]["time_per_decision_s"]) if own[s]["skipped"] is None else "-" for s in sizes]
+        lost = some["normalized_regret"]
+        regrets = [f"{lost['median']:.1e}", f"{lost['p99']:.1e}"] if lost else ["", ""]
+        cells = [method, f"{some['num_evaluations']:,} + {some['num_gradients']:,}", *times, *regrets]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "| speed goal | measured | goal |", "|---|--:|--:|"]
+    for row in result["speed"]:
+        sign = "≥" if row["at_least"] else "≤"
+        lines.append(f"| {row['what']} | {row['measured']:.2f} | {sign} {row['goal']} |")
+    machine, versions = result["machine"], result["machine"]["versions"]
+    device = machine["cpu"] if machine["device_kind"] == "cpu" else machine["device_kind"]
+    lines += ["", f"{result['answer']} ({device}, {machine['usable_cores']} cores, JAX {versions['jax']}.)"]
+    return "\n".join(lines)
+
+
+def insert(text: str, table: str) -> str:
+    """The text with the table between its two markers.
+
+    Raises: ValueError: a marker is missing.
+    """
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"expected the markers {BEGIN} and {END}")
+    head, _, rest = text.partition(BEGIN)
+    return f"{head}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
+
+
+def main() -> None:
+    """Run from the command line."""
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: report.py RESULT.json [README.md]")
+    table = markdown(harness.read_json(sys.argv[1]))
+    if len(sys.argv) == 2:
+        print(table)
+        return
+    readme = Path(sys.argv[2])
+    text = insert(readme.read_text(encoding="utf-8"), table)
+    temporary = readme.with_name(f".{readme.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(readme)
+
+
+if __name__ == "__main__":
+    main()
