@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -49,28 +49,28 @@ class Method(NamedTuple):
 
 
 class Search(NamedTuple):
-    """Settings of one maximizer row; `every_problem`: in the default run on critics too."""
+    """Settings of one maximizer row, and on what the default run has it: nothing, the arm, or critics too."""
 
     name: str
     family: str
     maximizer: maximizers.Maximizer
     num_steps: int
-    every_problem: bool = False
+    default: Literal["none", "arm", "critics"] = "arm"
 
 
 SEARCHES = (
-    Search("grid 3^6", "grid", maximizers.grid(num_points=3), 1, True),
+    Search("grid 3^6", "grid", maximizers.grid(num_points=3), 1, "critics"),
     Search("grid 5^6", "grid", maximizers.grid(num_points=5), 1),
-    Search("uniform 1024", "random search", maximizers.random_search(sequence="uniform"), 1),
+    Search("uniform 1024", "random search", maximizers.random_search(sequence="uniform"), 1, "none"),
     Search("Sobol 128", "random search", maximizers.random_search(num_samples=128), 1),
-    Search("Sobol 1024", "random search", maximizers.random_search(), 1, True),
+    Search("Sobol 1024", "random search", maximizers.random_search(), 1, "critics"),
     Search("Sobol 8192", "random search", maximizers.random_search(), 8),
-    Search("CEM 2x64/6", "cross-entropy", maximizers.cross_entropy(), 2, True),
-    Search("CEM 3x64/10", "cross-entropy", maximizers.cross_entropy(num_elites=10), 3),
+    Search("CEM 2x64/6", "cross-entropy", maximizers.cross_entropy(), 2, "critics"),
+    Search("CEM 3x64/10", "cross-entropy", maximizers.cross_entropy(num_elites=10), 3, "none"),
     Search("CEM 5x400/64", "cross-entropy", maximizers.cross_entropy(num_samples=400, num_elites=64), 5),
     Search("CEM 10x400/40", "cross-entropy", maximizers.cross_entropy(num_samples=400, num_elites=40), 10),
     Search("Adam 1x30", "gradient ascent", maximizers.gradient_ascent(num_starts=1), 30),
-    Search("Adam 8x30", "gradient ascent", maximizers.gradient_ascent(num_starts=8), 30, True),
+    Search("Adam 8x30", "gradient ascent", maximizers.gradient_ascent(num_starts=8), 30, "critics"),
     Search("Adam 64x100", "gradient ascent", maximizers.gradient_ascent(num_starts=64), 100),
 )
 POLICY_ROWS = ("Gaussian sample", "Gaussian mean", "categorical sample")
@@ -116,7 +116,7 @@ def policy_methods(task: Task, key: jax.Array, training_steps: int) -> list[Meth
             learned.categorical_policy(task.problem),
         )
         gaussian_params = learned.train_gaussian(task.problem, key_gaussian, training_steps)
-        categorical_params = learned.train_categorical(task.problem, key_categorical, training_steps)
+        categorical_params = learned.train_categorical(task.problem, key_categorical, training_steps // 2)
 
     def sample(params, key, states):
         return pgjax.sample(gaussian, params, key, states)

@@ -24,7 +24,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 BATCH_SIZES = (1, 256, 4096)
 REGRET_FLOOR = 1e-6  # below this, float32 hardly tells two actions apart
-MAX_LINES = 12
+MAX_LINES = 16
 MAX_COLUMNS = 3
 # Okabe and Ito (2008), safe for color-blind readers; their yellow is left out: too pale on white.
 POLICY_COLOR = "#D55E00"

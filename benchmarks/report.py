@@ -61,6 +61,10 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
         rows = [row for row in result["rows"] if row["problem"] == problem]
         for batch_size in dict.fromkeys(row["batch_size"] for row in rows):
             console.print(_table(problem, batch_size, [r for r in rows if r["batch_size"] == batch_size]))
+    console.print(
+        "time: per decision, median; x sample: over the Gaussian sample's; GEMM: fraction of the machine's rate;\n"
+        "regret: median, normalized (1 is a uniform action's); out: actions outside the box"
+    )
     if result["speed"]:
         console.print(_speed_table(result["speed"]))
     skipped = {row["skipped"] for row in result["rows"]} - {None}
@@ -75,9 +79,15 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def _table(problem: str, batch_size: int, rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title=f"{problem}, batch {batch_size}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    heads = ("method", "time/decision", "p99", "x sample", "compile", "evals", "grads", "FLOP", "of GEMM")
-    heads += ("regret median", "p90", "p99", "outside") if problem == ARM else ()
+    table = Table(
+        title=f"{problem}, batch {batch_size}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    heads = ("method", "time", "p99", "x sample", "compile", "evals+grads", "FLOP", "GEMM")
+    heads += ("regret", "p90", "p99", "out") if problem == ARM else ()
     for head in heads:
         table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
     for row in rows:
@@ -95,9 +105,8 @@ def _cells(row: Mapping[str, Any], with_regret: bool) -> list[str]:
         _time(row["time_per_decision_p99_s"]),
         "" if ratio is None else f"{ratio:,.2f}" if ratio < 10 else f"{ratio:,.0f}",
         f"{row['compile_time_s']:.2f} s",
-        f"{row['num_evaluations']:,}",
-        f"{row['num_gradients']:,}",
-        f"{row['flops_per_decision']:.1e}",
+        f"{row['num_evaluations']:,}" + (f"+{row['num_gradients']:,}" if row["num_gradients"] else ""),
+        f"{row['flops_per_decision']:.0e}",
         f"{row['fraction_of_gemm']:.3f}",
     ]
     lost = row["normalized_regret"]
@@ -108,7 +117,7 @@ def _cells(row: Mapping[str, Any], with_regret: bool) -> list[str]:
 
 
 def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="speed goals", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="speed goals", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("what", "measured", "goal", "met"):
         table.add_column(head, justify="left" if head == "what" else "right")
     for row in rows:

@@ -9,6 +9,8 @@ sentence that answers, and writes a JSON with all of it and two figures beside i
 from __future__ import annotations
 
 import dataclasses
+import functools
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -26,8 +28,11 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
-CONSOLE = Console(width=None if sys.stdout.isatty() else 130)
+CONSOLE = Console(width=max(shutil.get_terminal_size().columns, 118))
 NUM_REGRET_ACTIONS = 1024  # uniform actions a state, for the scale of the regret
+LIMITS: dict[str, Any] = {"min_time_s": 0.05, "max_time_s": 0.3}
+LIMITS_FULL: dict[str, Any] = {"min_time_s": 0.5, "max_time_s": 10.0}
+TRAINING_STEPS, TRAINING_STEPS_FULL = 1600, 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Options:
 
     full: bool = False
     """Every method on every problem and batch size, longer timings: for accelerators (the default run skips
-    what would take more than a second a call, and some methods on the critics)."""
+    what would take more than 0.4 s a call, and some methods on the critics)."""
     problem: tuple[str, ...] = methods.PROBLEMS
     """Problems to run, of: six_joint_arm, critic_2x64, critic_2x256."""
     batch_sizes: tuple[int, ...] = (1, 256, 4096)
@@ -75,7 +80,7 @@ class Options:
     @property
     def longest_call_s(self) -> float:
         """Calls predicted to take longer are left out."""
-        return 60.0 if self.full else 1.0
+        return 60.0 if self.full else 0.4
 
     def chosen(self, name: str, family: str) -> bool:
         """Whether a method is to be run."""
@@ -92,52 +97,56 @@ def run_problem(options: Options, name: str, meter: harness.GemmMeter, progress:
         progress.console.print(f"{name}: preparing the policies", style="dim")
         ways += [
             way
-            for way in methods.policy_methods(task, key_policy, 5000 if options.full else 1000)
+            for way in methods.policy_methods(
+                task, key_policy, TRAINING_STEPS_FULL if options.full else TRAINING_STEPS
+            )
             if options.chosen(way.name, way.family)
         ]
     for search in methods.SEARCHES:
-        everywhere = options.full or options.methods or task.problem is not None or search.every_problem
-        if everywhere and options.chosen(search.name, search.family):
+        wanted = ("arm", "critics") if task.problem is not None else ("critics",)
+        if (options.full or options.methods or search.default in wanted) and options.chosen(
+            search.name, search.family
+        ):
             ways.append(methods.search_method(task, search))
 
     rows: list[dict[str, Any]] = []
-    bar = progress.add_task(name, total=len(ways) * len(options.batch_sizes))
+    bar = progress.add_task(name, total=2 * len(ways) * len(options.batch_sizes))
     for batch_size in sorted(options.batch_sizes):
-        calls, batch_rows = {}, {}
-        for way in ways:
-            earlier = [row for row in rows if row["method"] == way.name and row["skipped"] is None]
-            batch_rows[way.name] = row = new_row(task, way, batch_size, earlier, options)
-            if row["skipped"] is None:
-                args = (way.params, key_act, task.states[0] if batch_size == 1 else task.states[:batch_size])
-                calls[way.name] = (first_call(row, task, way, args, scale), args)
-            progress.advance(bar)
+        batch_rows = {way.name: new_row(task, way, batch_size, rows, options) for way in ways}
+        live = [way for way in ways if batch_rows[way.name]["skipped"] is None]
+        states = task.states[0] if batch_size == 1 else task.states[:batch_size]
+        arguments = {way.name: (way.params, key_act, states) for way in live}
+        compiled = {way.name: harness.compile_call(jax.jit(way.act), *arguments[way.name]) for way in live}
+        progress.advance(bar, len(ways))
+        for way in live:
+            look(batch_rows[way.name], task, way, compiled[way.name], arguments[way.name], scale)
         meter.sample()
-        limits = (
-            {"min_time_s": 0.5, "max_time_s": 10.0} if options.full else {"min_time_s": 0.05, "max_time_s": 0.5}
-        )
-        repetitions = {"min_repetitions": 200 if batch_size == 1 else 5, "max_repetitions": 500}
+        calls = {name: (compiled[name].function, args) for name, args in arguments.items()}
+        repetitions = {"min_repetitions": 200 if batch_size == 1 else 3, "max_repetitions": 500}
+        limits = LIMITS_FULL if options.full else LIMITS
         for method, timing in harness.time_interleaved(calls, **limits, **repetitions).items():
             add_timing(batch_rows[method], timing)
         meter.sample()
+        progress.advance(bar, len(ways))
         rows += batch_rows.values()
     return rows
 
 
-def new_row(task: methods.Task, way: methods.Method, batch_size: int, earlier: list, options: Options) -> dict:
+def new_row(task: methods.Task, way: methods.Method, batch_size: int, rows: list, options: Options) -> dict:
     """An empty row, marked as skipped where the times of smaller batches predict too long a call."""
+    earlier = [row for row in rows if row["method"] == way.name and row["skipped"] is None]
     row = {"problem": task.name, "method": way.name, "family": way.family, "batch_size": batch_size}
     row |= dict.fromkeys(("regret", "normalized_regret", "bound_violations", "regret_states", "skipped"))
     if earlier and earlier[-1]["batch_size"] > 1:
         predicted_s = earlier[-1]["time_per_decision_s"] * batch_size
         if predicted_s > options.longest_call_s:
             limit = "--full raises the limit" if not options.full else "the limit of --full"
-            row["skipped"] = f"a call predicted to take over {options.longest_call_s:.0f} s ({limit})"
+            row["skipped"] = f"a call predicted to take over {options.longest_call_s:g} s ({limit})"
     return row
 
 
-def first_call(row: dict, task: methods.Task, way: methods.Method, args: tuple, scale: Any) -> Any:
-    """Compile a method, look at its answer once, and note in its row what is not about time."""
-    compiled = harness.compile_call(jax.jit(way.act), *args)
+def look(row: dict, task: methods.Task, way: methods.Method, compiled: Any, args: tuple, scale: Any) -> None:
+    """Run a method once, and note in its row what is not about time."""
     result = compiled.function(*args)
     num_evaluations, num_gradients = methods.counts_of(result)
     row["compile_time_s"] = compiled.compile_time_s
@@ -145,7 +154,6 @@ def first_call(row: dict, task: methods.Task, way: methods.Method, args: tuple, 
     row["flops_per_decision"] = methods.flops_per_decision(way, num_evaluations, num_gradients)
     if scale is not None and row["batch_size"] > 1:
         row |= regret(task, methods.actions_of(result), scale)
-    return compiled.function
 
 
 def add_timing(row: dict, timing: harness.Timing) -> None:
@@ -190,8 +198,9 @@ def regret(task: methods.Task, actions: jax.Array, scale: np.ndarray) -> dict[st
     given = np.asarray(actions)
     low, high = (np.asarray(bound, given.dtype) for bound in (task.box.low, task.box.high))
     with jax.enable_x64(True):
-        objective = jax.jit(jax.vmap(lambda s, a: task.objective(task.params, s, a)))
-        values = objective(np.asarray(task.states[:count], np.float64), given.astype(np.float64))
+        values = rescore(
+            task.objective, task.params, np.asarray(task.states[:count], np.float64), given.astype(np.float64)
+        )
     lost = task.problem.maximum[:count] - np.asarray(values)
     return {
         "regret": harness.summarize(lost),
@@ -201,12 +210,18 @@ def regret(task: methods.Task, actions: jax.Array, scale: np.ndarray) -> dict[st
     }
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def rescore(objective: Any, params: Any, states: jax.Array, actions: jax.Array) -> jax.Array:
+    """Q of each state's action, in the arguments' own dtype."""
+    return jax.vmap(objective, (None, 0, 0))(params, states, actions)
+
+
 def run(options: Options) -> dict[str, Any]:
     """Measure everything that the options ask for."""
     start = time.perf_counter()
+    machine = harness.machine_record()
     meter = harness.GemmMeter()
-    device = jax.devices()[0]
-    CONSOLE.print(f"device: {device.device_kind} ({device.platform}), {len(jax.devices())} of them")
+    CONSOLE.print(f"device: {machine['device_kind']} ({machine['backend']}), {machine['device_count']} of them")
     rows: list[dict[str, Any]] = []
     meter.sample()
     with Progress(console=CONSOLE, transient=True) as progress:
@@ -217,7 +232,7 @@ def run(options: Options) -> dict[str, Any]:
     finish(rows, meter)
     settings = dataclasses.asdict(options) | {"output": options.output.name}
     return {
-        "machine": harness.machine_record(),
+        "machine": machine,
         "settings": settings,
         "gemm": meter.record(),
         "rows": rows,

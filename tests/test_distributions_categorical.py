@@ -47,7 +47,8 @@ def test_masked_actions_have_probability_zero(build):
     q = jnp.array([[5.0, 1.0, 1e30, 0.9], [1e30, -1e9, -1e9, 1e30]])
     mask = jnp.array([[True, True, False, True], [False, True, True, False]])
     pi = build(q, mask)
-    assert (pi.probs[~mask] == 0.0).all() and (pi.log_probs[~mask] == -INF).all()
+    assert (pi.probs[~mask] == 0.0).all()
+    assert (pi.log_probs[~mask] == -INF).all()
     draws = np.asarray(pi.sample(seed=key(), sample_shape=5000))
     assert np.take_along_axis(np.asarray(mask), draws.T, axis=1).all()
     assert np.take_along_axis(np.asarray(mask), np.asarray(pi.mode())[:, None], axis=1).all()
@@ -78,7 +79,8 @@ def test_minus_infinite_logits_are_masked():
     masked = Categorical(LOGITS, MASK)
     np.testing.assert_array_equal(with_inf.log_probs, masked.log_probs)
     gradient = jax.grad(lambda x: Categorical(x).entropy().sum())(jnp.where(MASK, LOGITS, -INF))
-    assert jnp.isfinite(gradient).all() and (gradient[~MASK] == 0).all()
+    assert jnp.isfinite(gradient).all()
+    assert (gradient[~MASK] == 0).all()
 
 
 @every_q_family
@@ -111,7 +113,8 @@ def test_plus_infinite_logit_takes_all():
 def test_nan_logits_are_flagged(build):
     """A NaN shows as sample -1, in its own row only."""
     draws = build(jnp.array([[0.0, jnp.nan, 1.0], [0.0, 0.0, 0.0]])).sample(seed=key(), sample_shape=50)
-    assert (draws[:, 0] == -1).all() and (draws[:, 1] >= 0).all()
+    assert (draws[:, 0] == -1).all()
+    assert (draws[:, 1] >= 0).all()
 
 
 @every_q_family
@@ -184,7 +187,8 @@ def test_multi_categorical_is_its_factors():
     for action in ([[2, 0], [0, 0]], [[0, 2], [0, 2]], [[-1, 0], [0, -1]]):  # masked, beyond, before
         assert (pi.log_prob(jnp.array(action))[0]) == -INF
     draws = np.asarray(pi.sample(seed=key(), sample_shape=3000))
-    assert (draws[..., 1] < 2).all() and (draws[:, 0, 0] != 2).all()
+    assert (draws[..., 1] < 2).all()
+    assert (draws[:, 0, 0] != 2).all()
 
 
 def test_multi_categorical_factors_are_independent():

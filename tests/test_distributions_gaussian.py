@@ -56,7 +56,8 @@ def test_diagonal_log_prob_and_entropy_equal_scipy():
 def test_log_std_without_batch_is_shared():
     """A log_std [N] beside a mean [B, N] gives what its repetition gives."""
     shared, repeated = DiagonalNormal(MEAN, LOG_STD[0]), DiagonalNormal(MEAN, np.tile(LOG_STD[0], (3, 1)))
-    assert shared.batch_shape == (3,) and shared.log_std.shape == (3, 2)
+    assert shared.batch_shape == (3,)
+    assert shared.log_std.shape == (3, 2)
     np.testing.assert_array_equal(shared.log_prob(ACTION), repeated.log_prob(ACTION))
     np.testing.assert_array_equal(shared.sample(seed=key()), repeated.sample(seed=key()))
 
@@ -75,7 +76,9 @@ def test_diagonal_scale_tril_is_the_diagonal_normal():
     """With a diagonal factor the two families agree, in log_prob, entropy and KL."""
     tril = np.stack([np.diag(np.exp(row)) for row in LOG_STD])
     full, flat = MultivariateNormal(MEAN, tril), DiagonalNormal(MEAN, LOG_STD)
-    full2, flat2 = (type(pi)(ACTION, part) for pi, part in ((full, tril[::-1].copy()), (flat, LOG_STD[::-1].copy())))
+    full2, flat2 = (
+        type(pi)(ACTION, part) for pi, part in ((full, tril[::-1].copy()), (flat, LOG_STD[::-1].copy()))
+    )
     np.testing.assert_allclose(full.log_prob(ACTION), flat.log_prob(ACTION), rtol=1e-5)
     np.testing.assert_allclose(full.entropy(), flat.entropy(), rtol=1e-5)
     np.testing.assert_allclose(full.kl_divergence(full2), flat.kl_divergence(flat2), rtol=1e-5)
@@ -149,7 +152,8 @@ def test_tanh_samples_stay_inside(dtype, low, high):
     box = (jnp.float32(low), jnp.float32(high))
     pi = TanhNormal(mean, jnp.ones_like(mean), *box)
     actions = np.float32(jnp.concatenate([pi.sample(seed=key(), sample_shape=3000), pi.mode()[None]]))
-    assert (actions >= box[0]).all() and (actions <= box[1]).all()
+    assert (actions >= box[0]).all()
+    assert (actions <= box[1]).all()
     assert np.isfinite(pi.log_prob(pi.sample(seed=key(), sample_shape=100))).all()
 
 
@@ -205,7 +209,7 @@ def test_tanh_kl_needs_equal_bounds():
     traced = jax.jit(lambda low: one(0.0, 1.0, low, 2.0).kl_divergence(q))
     np.testing.assert_allclose(traced(jnp.float32(-2.0)), gaussian, rtol=1e-6)
     assert traced(jnp.float32(-1.0)) == jnp.inf
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="same low and high"):
         p.kl_divergence(one(1.0, 2.0, -2.0, 2.5))
 
 

@@ -17,7 +17,14 @@ from distribution_families import (
 )
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-SHARDED = ("DiagonalNormal", "MultivariateNormal", "TanhNormal", "Categorical-masked", "MultiCategorical", "Softmax")
+SHARDED = (
+    "DiagonalNormal",
+    "MultivariateNormal",
+    "TanhNormal",
+    "Categorical-masked",
+    "MultiCategorical",
+    "Softmax",
+)
 
 evaluate_jit = jax.jit(evaluate)
 
@@ -64,7 +71,8 @@ def test_pytree(family):
     """The leaves are arrays that lead with the batch shape; rows can be cut out; any leaf may stand in."""
     pi, other, action = make(family)
     leaves = jax.tree.leaves(pi)
-    assert leaves and all(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in leaves)
+    assert leaves
+    assert all(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in leaves)
     assert all(leaf.shape[:1] == (3,) for leaf in leaves)
     assert jax.tree.structure(pi) == jax.tree.structure(other)
     row = jax.tree.map(lambda leaf: leaf[1], pi)

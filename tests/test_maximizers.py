@@ -166,9 +166,7 @@ def test_a_warm_start_is_never_lost(maximizer, num_steps, key):
 
 
 def test_an_initial_action_outside_is_clipped_to_the_box(key):
-    best = maximize(
-        key, OBJECTIVES["plateau"], BOX, *MAXIMIZERS["cem"], initial=jnp.asarray([9.0, -9.0, 2.2])
-    )
+    best = maximize(key, OBJECTIVES["plateau"], BOX, *MAXIMIZERS["cem"], initial=jnp.asarray([9.0, -9.0, 2.2]))
     np.testing.assert_allclose(best.action, [1.5, -3.0, 2.2])
 
 
@@ -188,12 +186,8 @@ def test_the_search_goes_on_from_the_warm_start(name, key):
 def test_a_batch_is_maximize_for_each_state(maximizer, num_steps, block_size, key):
     arm = pgjax.problems.six_joint_arm(key, 7)
     solve = functools.partial(pgjax.maximize_batch, num_steps=num_steps, block_size=block_size)
-    batch = jax.jit(solve, static_argnums=(1, 4))(
-        jax.random.key(1), arm.objective, arm.states, arm.box, maximizer
-    )
-    one = maximize(
-        jax.random.key(1), lambda a: arm.objective(arm.states[4], a), arm.box, maximizer, num_steps
-    )
+    batch = jax.jit(solve, static_argnums=(1, 4))(jax.random.key(1), arm.objective, arm.states, arm.box, maximizer)
+    one = maximize(jax.random.key(1), lambda a: arm.objective(arm.states[4], a), arm.box, maximizer, num_steps)
     assert batch.action.shape == (7, 6)
     np.testing.assert_allclose(batch.value[4], one.value, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(
@@ -230,9 +224,7 @@ def test_batches_with_pytree_states_initial_actions_traces_and_no_states(key):
 def test_a_batch_sharded_over_devices(key):
     arm = pgjax.problems.six_joint_arm(key, 16)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    sharded = jax.device_put(
-        arm.states, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
-    )
+    sharded = jax.device_put(arm.states, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch")))
     solve = jax.jit(
         lambda k, s: pgjax.maximize_batch(k, arm.objective, s, arm.box, MAXIMIZERS["cem"][0], num_steps=3)
     )

@@ -93,9 +93,7 @@ def test_orthogonal_initialization_is_orthogonal_with_a_small_last_layer(key):
     kernel = params["torso"]["dense_1"]["kernel"]
     np.testing.assert_allclose(kernel @ kernel.T, 2 * np.eye(64), atol=1e-4)
     assert jnp.linalg.norm(params["mean"]["kernel"], ord=2) == pytest.approx(0.01, rel=1e-3)
-    value = pgjax.ValueNetwork(initialization="orthogonal").init(key, jnp.ones(5))["params"]["value"][
-        "kernel"
-    ]
+    value = pgjax.ValueNetwork(initialization="orthogonal").init(key, jnp.ones(5))["params"]["value"]["kernel"]
     assert jnp.linalg.norm(value) == pytest.approx(1.0, rel=1e-3)
 
 
@@ -152,9 +150,7 @@ def test_q_network_is_the_network_of_the_concatenation(hidden_sizes, key):
     expected = (x @ p["value"]["kernel"] + p["value"]["bias"][None])[:, 0]
     np.testing.assert_allclose(critic.apply(params, state, action), expected, rtol=1e-5, atol=1e-6)
     for i in range(5):
-        np.testing.assert_allclose(
-            critic.apply(params, state[i], action[i]), expected[i], rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(critic.apply(params, state[i], action[i]), expected[i], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(critic.apply(params, state[0], action)[0], expected[0], rtol=1e-5, atol=1e-6)
 
 

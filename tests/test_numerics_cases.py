@@ -125,7 +125,8 @@ def tanh_pre_action_log_prob(inputs):
     The draw is u = mean + std * noise. The same key at mean 0, where tanh is invertible, shows the
     noise; beyond |u| = 15 the log Jacobian is 2 log 2 - 2|u| to float32, hence the two corrections.
     """
-    assert inputs["mean"] == inputs["pre_action"] and abs(inputs["mean"]) > 15
+    assert inputs["mean"] == inputs["pre_action"]
+    assert abs(inputs["mean"]) > 15
     centered = gaussian(TanhNormal, inputs | {"mean": 0.0}).sample(seed=new_key())
     noise = math.atanh(float(centered[0])) / inputs["std"]
     _, log_prob = gaussian(TanhNormal, inputs).sample_and_log_prob(seed=new_key())

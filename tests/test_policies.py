@@ -59,9 +59,7 @@ def test_samples_have_the_shape_of_actions_and_their_log_prob(policy, key):
     assert action.shape[:2] == log_prob.shape == (2, 5)
     again = pgjax.sample(policy, params, jax.random.key(0), observation)
     np.testing.assert_array_equal(action, again)
-    np.testing.assert_allclose(
-        log_prob, pgjax.log_prob(policy, params, observation, action), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(log_prob, pgjax.log_prob(policy, params, observation, action), rtol=1e-4, atol=1e-4)
 
 
 @each_policy
@@ -120,9 +118,7 @@ def test_blocks_divide_the_rows_and_small_or_odd_batches_have_none():
 def test_sharded_observations_give_the_same_and_stay_sharded(policy):
     params, observation = setup(policy, (16,))
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    sharded = jax.device_put(
-        observation, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
-    )
+    sharded = jax.device_put(observation, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch")))
     given = jax.jit(all_functions, static_argnums=0)(policy, params, sharded)
     chex.assert_trees_all_close(given, all_functions(policy, params, observation), rtol=1e-5, atol=1e-5)
     assert len(given["mode"].sharding.device_set) == 8

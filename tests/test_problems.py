@@ -50,17 +50,13 @@ def test_the_arms_maximum_is_zero_at_the_joint_angles_of_the_target(key):
     values = jax.vmap(arm.objective)(arm.states, jnp.asarray(arm.best_action, jnp.float32))
     np.testing.assert_array_equal(arm.maximum, 0)
     np.testing.assert_allclose(values, 0, atol=1e-11)
-    others = jax.vmap(arm.objective)(
-        arm.states, jnp.roll(jnp.asarray(arm.best_action, jnp.float32), 1, axis=0)
-    )
+    others = jax.vmap(arm.objective)(arm.states, jnp.roll(jnp.asarray(arm.best_action, jnp.float32), 1, axis=0))
     assert jnp.all(others < -1e-4)
 
 
 def test_the_arms_error_is_that_of_the_poses(rng, key):
     arm = problems.six_joint_arm(key, 8, orientation_weight_m2=0.3)
-    for state, action in zip(
-        np.asarray(arm.states, np.float64), rng.uniform(-np.pi, np.pi, (8, 6)), strict=True
-    ):
+    for state, action in zip(np.asarray(arm.states, np.float64), rng.uniform(-np.pi, np.pi, (8, 6)), strict=True):
         pose = pose_by_matrices(action)
         angle_rad = np.arccos(np.clip((np.trace(pose[:3, :3].T @ state[3:].reshape(3, 3)) - 1) / 2, -1, 1))
         expected = -(np.sum((pose[:3, 3] - state[:3]) ** 2) + 0.3 * 4 * np.sin(angle_rad / 2) ** 2)

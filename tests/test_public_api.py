@@ -36,9 +36,7 @@ def layer_of(module):
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_all_names_are_exported_and_nothing_else(module):
     public = {
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+        name for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)
     }
     modules = {name for name in module.__all__ if inspect.ismodule(getattr(module, name))}
     assert sorted(module.__all__) == sorted(public | modules)

@@ -126,17 +126,18 @@ class MultiCategorical(base.Distribution):
         if not isinstance(masks, (tuple, list)) or len(masks) != len(logits):
             raise ValueError(f"masks must be a tuple of {len(logits)} masks, one for each factor")
         names = tuple(f"logits[{i}]" for i in range(len(logits)))
-        arrays = base.as_float_arrays(dict(zip(names, logits, strict=True)))
-        factors = tuple(normalize_logits(a, m, name) for a, m, name in zip(arrays, masks, names, strict=True))
-        factors = base.broadcast_parameters(names, base.widen(*factors), (1,) * len(factors))
-        widest = max(f.shape[-1] for f in factors)
-        self.log_probs = jnp.stack(
-            [
-                jnp.pad(f, [(0, 0)] * (f.ndim - 1) + [(0, widest - f.shape[-1])], constant_values=-jnp.inf)
-                for f in factors
-            ],
-            axis=-2,
+        arrays = base.widen(*base.as_float_arrays(dict(zip(names, logits, strict=True))))
+        pairs = [allowed_actions(a, m, name) for a, m, name in zip(arrays, masks, names, strict=True)]
+        widest = max(a.shape[-1] for a in arrays)
+        stacked, allowed, padded = (
+            jnp.stack(base.broadcast_parameters(names, parts, (1,) * len(parts)), axis=-2)
+            for parts in (
+                tuple(_pad(factor, widest, 0.0) for factor, _ in pairs),
+                tuple(_pad(mask, widest, False) for _, mask in pairs),
+                tuple(_pad(jnp.zeros_like(mask), widest, True) for _, mask in pairs),
+            )
         )
+        self.log_probs = log_softmax(stacked, allowed, ~padded)
 
     @property
     def event_shape(self) -> Shape:
@@ -176,18 +177,24 @@ class MultiCategorical(base.Distribution):
 def normalize_logits(logits: Array, mask: ArrayLike | None, name: str) -> Array:
     """Log probabilities over the allowed actions, -inf elsewhere, in at least float32; see `Categorical`."""
     (logits,) = base.widen(logits)
+    return log_softmax(*allowed_actions(logits, mask, name))
+
+
+def log_softmax(logits: Array, allowed: Array, real: Array | bool = True) -> Array:
+    """Logits less the logarithm of the allowed ones' sum of exponentials; -inf where not allowed.
+
+    Where none is allowed, all that are real (not padding) are and tie.
+    """
     limit = jnp.finfo(logits.dtype).max
-    logits, allowed = allowed_actions(logits, mask, name)
     none_allowed = ~jnp.any(allowed, axis=-1, keepdims=True)
+    allowed = allowed | (none_allowed & real)
     # Forbidden logits are replaced before any arithmetic: no NaN arises, not even one that is thrown away.
-    finite = jnp.clip(jnp.where(allowed, logits, 0.0), -limit, limit)
+    finite = jnp.clip(jnp.where(allowed & ~none_allowed, logits, 0.0), -limit, limit)
     top = jnp.max(jnp.where(allowed, finite, -limit), axis=-1, keepdims=True)
     halved = 0.5 * finite - 0.5 * jax.lax.stop_gradient(top)  # the whole difference could overflow
     shifted = jnp.where(allowed, 2 * jnp.maximum(halved, -0.5 * limit), 0.0)
-    weights = jnp.where(allowed, jnp.exp(shifted), 0.0)
-    log_normalizer = jnp.log(jnp.where(none_allowed, 1.0, jnp.sum(weights, axis=-1, keepdims=True)))
-    uniform = -jnp.log(jnp.asarray(logits.shape[-1], logits.dtype))
-    return jnp.where(none_allowed, uniform, jnp.where(allowed, shifted - log_normalizer, -jnp.inf))
+    total = jnp.sum(jnp.where(allowed, jnp.exp(shifted), 0.0), axis=-1, keepdims=True)
+    return jnp.where(allowed, shifted - jnp.log(total), -jnp.inf)
 
 
 def allowed_actions(logits: Array, mask: ArrayLike | None, name: str) -> tuple[Array, Array]:
@@ -218,6 +225,10 @@ def as_integer_event(distribution: base.Distribution, value: ArrayLike) -> Array
         raise ValueError(f"value must be integer actions; got dtype {action.dtype}")
     base.check_event_shape(distribution, "value", action.shape)
     return action
+
+
+def _pad(factor: Array, size: int, value: float) -> Array:
+    return jnp.pad(factor, [(0, 0)] * (factor.ndim - 1) + [(0, size - factor.shape[-1])], constant_values=value)
 
 
 def _inverse_cdf(log_probs: Array, uniform: Array) -> Array:
