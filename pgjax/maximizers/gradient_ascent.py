@@ -25,12 +25,13 @@ def gradient_ascent(
 ) -> Maximizer:
     """Climb the gradient from several starts side by side, projected onto the box after every step.
 
-    The starts are the best num_starts of num_candidates Sobol points and the initial action, which is always
-    one of them. Each start has its own optimizer state. Gradients that are not finite count as zero.
+    The starts are the best num_starts of num_candidates points: the initial action and a shifted Sobol sequence.
+    Each start has its own optimizer state. Gradients that are not finite count as zero.
 
     Args:
         num_starts: starts K.
-        num_candidates: points evaluated to choose the starts from; at least num_starts - 1.
+        num_candidates: points evaluated to choose the starts from, the initial action among them; at least
+            num_starts. With one of each, the search climbs from the initial action alone.
         optimizer: an optax optimizer; its learning rate is in half widths of the box. Default Adam, 0.05.
 
     Raises: ValueError: a count out of range.
@@ -40,15 +41,15 @@ def gradient_ascent(
         Balandat et al. (2020), BoTorch, appendix F.
     """
     check_count("num_starts", num_starts)
-    check_count("num_candidates", num_candidates, max(num_starts - 1, 1))
+    check_count("num_candidates", num_candidates, num_starts)
     optimizer = optax.adam(_DEFAULT_LEARNING_RATE) if optimizer is None else optimizer
 
     def init(key, objective, initial_point):
         shift = jax.random.bits(key, initial_point.shape, jnp.uint32)
-        points = sobol_points(jnp.uint32(0), num_candidates, shift).astype(initial_point.dtype)
+        sobol = sobol_points(jnp.uint32(0), num_candidates - 1, shift).astype(initial_point.dtype)
+        points = jnp.concatenate([initial_point[None], sobol])
         candidates = evaluate(objective, points, max(num_starts, _MIN_SIDE_BY_SIDE))
-        chosen = points[jax.lax.top_k(finite_or_lowest(candidates.values), num_starts - 1)[1]]
-        starts = jnp.concatenate([initial_point[None], chosen])
+        starts = points[jax.lax.top_k(finite_or_lowest(candidates.values), num_starts)[1]]
         return (starts, jax.vmap(optimizer.init)(starts)), candidates
 
     def step(key, objective, state):

@@ -1,0 +1,138 @@
+"""The benchmark script: options, a small run as a user would start it, and the committed result behind the README."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import harness
+import pytest
+import report
+import sampling_vs_argmax
+from methods import METHODS, PROBLEMS
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "benchmarks" / "sampling_vs_argmax.py"
+RESULT = ROOT / "benchmarks" / "results" / "cpu.json"
+
+
+def run_main(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["sampling_vs_argmax.py", *map(str, arguments)])
+    return sampling_vs_argmax.main()
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--problem", ["seven_joint_arm"]),
+        ("--batch-sizes", ["0"]),
+        ("--methods", ["CEM"]),
+        ("--output", ["result.txt"]),
+        ("--seed", ["-1"]),
+    ],
+)
+def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sampling_vs_argmax, "run", lambda options: pytest.fail("it ran"))
+    assert run_main(monkeypatch, option, *values) == 2
+    assert option in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert run_main(monkeypatch, "--output", tmp_path / "file" / "result.json") == 2
+    assert "--output" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
+    output = tmp_path / "result.json"
+    output.write_text("earlier")
+
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling_vs_argmax, "run", interrupted)
+    assert run_main(monkeypatch, "--output", output) == 130
+    assert output.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """The result of a small run in a process of its own, with JAX's default settings, and its output."""
+    output = tmp_path_factory.mktemp("run") / "small.json"
+    methods = ("Gaussian sample", "Gaussian mean", "categorical sample", "Sobol 128", "CEM 2x64/6")
+    arguments = ("--problem", PROBLEMS[0], "--batch-sizes", "1", "64", "--methods", *methods, "--output", output)
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return methods, output, done.stdout
+
+
+def test_a_run_has_a_row_for_each_method_and_batch_size(small_run):
+    methods, output, _ = small_run
+    rows = harness.read_json(output)["rows"]
+    assert [(row["method"], row["batch_size"]) for row in rows] == [(m, b) for b in (1, 64) for m in methods]
+    for row in rows:
+        assert row["time_per_decision_s"] > 0
+        assert row["bound_violations"] == 0
+        assert 0 <= row["normalized_regret"]["median"] <= row["normalized_regret"]["p99"]
+        assert row["num_evaluations"] == {"Sobol 128": 129, "CEM 2x64/6": 131}.get(row["method"], 0)
+        expected_flops = 290 * row["num_evaluations"] if row["family"] != "policy" else None
+        assert expected_flops in (None, row["flops_per_decision"])
+    searched = {row["method"]: row["normalized_regret"]["median"] for row in rows}
+    assert searched["CEM 2x64/6"] < searched["Gaussian sample"] < 1  # a uniform action's is 1
+
+
+def test_a_run_writes_json_and_two_figures_and_says_so(small_run):
+    _, output, text = small_run
+    names = {path.name for path in output.parent.iterdir()}
+    assert names == {"small.json", "small_pareto.png", "small_scaling.png"}
+    assert json.loads(output.read_text())["settings"]["seed"] == 0
+    answer = harness.read_json(output)["answer"]
+    assert " ".join(answer.split()) in " ".join(text.split())
+    assert "small_pareto.png" in text
+
+
+def test_the_answer_weighs_the_cheapest_and_the_best_search_against_the_policy():
+    def row(method, family, time_s, regret):
+        return {
+            "problem": report.ARM, "method": method, "family": family, "batch_size": 8, "skipped": None,
+            "time_per_decision_s": time_s, "normalized_regret": {"median": regret},
+        }  # fmt: skip
+
+    rows = [
+        row("Gaussian sample", "policy", 1e-6, 0.3),
+        row("fast but worse", "grid", 2e-6, 0.4),
+        row("cheap", "grid", 4e-6, 0.2),
+        row("best", "grid", 1e-3, 0.001),
+    ]
+    answer = report.answer(rows)
+    assert "1 µs a decision" in answer
+    assert "cheap, 0.2 in 4 µs (4 times the time)" in answer
+    assert "best, 0.001 in 1 ms (1,000 times the time)" in answer
+    assert "fast but worse" not in answer
+    assert "no search that was measured loses less" in report.answer(rows[:2])
+    assert "cannot" in report.answer(rows[1:])
+
+
+def test_the_readmes_table_is_made_from_the_committed_result():
+    readme = (ROOT / "README.md").read_text()
+    assert report.insert(readme, report.markdown(harness.read_json(RESULT))) == readme
+
+
+def test_the_committed_result_is_whole():
+    result = harness.read_json(RESULT)
+    assert {row["problem"] for row in result["rows"]} == set(PROBLEMS)
+    assert {row["method"] for row in result["rows"]} == set(METHODS)
+    assert {row["batch_size"] for row in result["rows"]} == {1, 256, 4096}
+    assert all(row["bound_violations"] in (0, None) for row in result["rows"])
+    assert result["machine"]["git_dirty"] is False
+
+
+def test_a_readme_without_markers_is_refused():
+    with pytest.raises(ValueError, match="markers"):
+        report.insert("no table here", "")
