@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import learned
 import numpy as np
+import peers
 from harness import mlp_flops
 
 import pgjax
@@ -38,7 +39,10 @@ class Task(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A way to act: act(params, key, states `[B, D]` or `[D]`) -> actions, or a `Maximum` that holds them."""
+    """A way to act: act(params, key, states `[B, D]` or `[D]`) -> actions, or a `Maximum` that holds them.
+
+    `jittable` is False for what JAX does not compile, a peer.
+    """
 
     name: str
     family: str
@@ -46,6 +50,7 @@ class Method(NamedTuple):
     params: Any
     flops_per_state: int
     flops_per_evaluation: int
+    jittable: bool = True
 
 
 class Search(NamedTuple):
@@ -74,7 +79,8 @@ SEARCHES = (
     Search("Adam 64x100", "gradient ascent", maximizers.gradient_ascent(num_starts=64), 100),
 )
 POLICY_ROWS = ("Gaussian sample", "Gaussian mean", "categorical sample")
-METHODS = (*POLICY_ROWS, *(search.name for search in SEARCHES))
+PEER_ROW = "PyTorch eager sample"
+METHODS = (*POLICY_ROWS, PEER_ROW, *(search.name for search in SEARCHES))
 
 
 def make_task(name: str, num_states: int, key: jax.Array) -> Task:
@@ -130,11 +136,20 @@ def policy_methods(task: Task, key: jax.Array, training_steps: int) -> list[Meth
 
     flops = mlp_flops((state_size, 64, 64, num_dims))
     categorical_flops = mlp_flops((state_size, 64, 64, sum(bins)))
-    return [
+    rows = [
         Method(POLICY_ROWS[0], "policy", sample, gaussian_params, flops, 0),
         Method(POLICY_ROWS[1], "policy", mean, gaussian_params, flops, 0),
         Method(POLICY_ROWS[2], "policy", sample_bins, categorical_params, categorical_flops, 0),
     ]
+    if task.problem is None and peers.torch_available():
+        rows.append(Method(PEER_ROW, "policy", torch_sample, (), flops, 0, jittable=False))
+    return rows
+
+
+def torch_sample(params: Any, key: jax.Array, states: jax.Array) -> Any:
+    """The chapter's policy in eager PyTorch, on observations of its own of the same shape."""
+    del params, key
+    return peers.torch_policy_sample(ACTION_SIZE, states.shape)()
 
 
 def search_method(task: Task, search: Search) -> Method:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +13,18 @@ def torch_available() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def torch_policy_sample(state_size: int, action_size: int, batch_size: int) -> Callable[[], Any]:
-    """One call of the chapter's policy, features and mean head, then a sample, on the CPU, without gradients."""
+@functools.lru_cache
+def torch_policy_sample(action_size: int, observation_shape: tuple[int, ...]) -> Callable[[], Any]:
+    """One call of the chapter's policy on a random observation: features, mean head, sample; CPU, no gradients."""
     import torch
 
     torch.manual_seed(0)
     features = torch.nn.Sequential(
-        torch.nn.Linear(state_size, 64), torch.nn.Tanh(), torch.nn.Linear(64, 64), torch.nn.Tanh()
+        torch.nn.Linear(observation_shape[-1], 64), torch.nn.Tanh(), torch.nn.Linear(64, 64), torch.nn.Tanh()
     )
     mean_head = torch.nn.Linear(64, action_size)
     log_std = torch.nn.Parameter(torch.zeros(action_size))
-    shape = (state_size,) if batch_size == 1 else (batch_size, state_size)
-    observation = torch.randn(shape)
+    observation = torch.randn(observation_shape)
 
     def sample() -> Any:
         with torch.no_grad():

@@ -93,7 +93,7 @@ def run_problem(options: Options, name: str, meter: harness.GemmMeter, progress:
     task = methods.make_task(name, max(256, *options.batch_sizes), key_task)
     scale = regret_scale(task) if task.problem is not None else None
     ways = []
-    if any(options.chosen(policy, "policy") for policy in methods.POLICY_ROWS):
+    if any(options.chosen(policy, "policy") for policy in (*methods.POLICY_ROWS, methods.PEER_ROW)):
         progress.console.print(f"{name}: preparing the policies", style="dim")
         ways += [
             way
@@ -116,7 +116,12 @@ def run_problem(options: Options, name: str, meter: harness.GemmMeter, progress:
         live = [way for way in ways if batch_rows[way.name]["skipped"] is None]
         states = task.states[0] if batch_size == 1 else task.states[:batch_size]
         arguments = {way.name: (way.params, key_act, states) for way in live}
-        compiled = {way.name: harness.compile_call(jax.jit(way.act), *arguments[way.name]) for way in live}
+        compiled = {
+            way.name: harness.compile_call(jax.jit(way.act), *arguments[way.name])
+            if way.jittable
+            else harness.Compiled(way.act, 0.0, None)
+            for way in live
+        }
         progress.advance(bar, len(ways))
         for way in live:
             look(batch_rows[way.name], task, way, compiled[way.name], arguments[way.name], scale)

@@ -51,7 +51,7 @@ def policy_calls(size: int) -> dict[str, Any]:
         "sample": (sample, (params, jax.random.key(2), observation)),
     }
     if peers.torch_available():
-        calls["torch"] = (peers.torch_policy_sample(methods.STATE_SIZE, methods.ACTION_SIZE, size), ())
+        calls["torch"] = (peers.torch_policy_sample(methods.ACTION_SIZE, shape), ())
     return calls
 
 

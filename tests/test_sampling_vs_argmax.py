@@ -1,4 +1,4 @@
-"""The benchmark script: options, a small run as a user would start it, and the committed result behind the README."""
+"""The benchmark script: options, a small run as a user starts it, the committed result behind the README."""
 
 import json
 import os

@@ -57,6 +57,11 @@ class Categorical(base.Distribution):
         return self.log_probs.shape[-1]
 
     @property
+    def logits(self) -> Array:
+        """Normalized logits, which are the log probabilities, shape `[..., A]`."""
+        return self.log_probs
+
+    @property
     def probs(self) -> Array:
         """Probabilities, shape `[..., A]`, exactly 0 for forbidden actions."""
         return jnp.exp(self.log_probs)
@@ -92,10 +97,6 @@ class Categorical(base.Distribution):
     def mode(self) -> Array:
         """The most probable action, the first of several, shape `[...]`."""
         return jnp.argmax(self.log_probs, axis=-1).astype(jnp.int32)
-
-    def logits_parameter(self) -> Array:
-        """Normalized logits: the log probabilities, shape `[..., A]`."""
-        return self.log_probs
 
     def __repr__(self) -> str:
         return f"{self.name}(batch_shape={self.batch_shape}, num_actions={self.num_actions})"
