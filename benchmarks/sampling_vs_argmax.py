@@ -80,7 +80,7 @@ class Options:
     @property
     def longest_call_s(self) -> float:
         """Calls predicted to take longer are left out."""
-        return 60.0 if self.full else 0.4
+        return 10.0 if self.full else 0.4
 
     def chosen(self, name: str, family: str) -> bool:
         """Whether a method is to be run."""
@@ -230,9 +230,9 @@ def run(options: Options) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     meter.sample()
     with Progress(console=CONSOLE, transient=True) as progress:
+        speed_rows = [] if options.methods else speed.measure(meter, progress, options.full)
         for name in options.problem:
             rows += run_problem(options, name, meter, progress)
-        speed_rows = [] if options.methods else speed.measure(meter, progress, options.full)
     meter.sample()
     finish(rows, meter)
     settings = dataclasses.asdict(options) | {"output": options.output.name}

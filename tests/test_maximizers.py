@@ -136,10 +136,11 @@ def test_vmap_over_objectives_equals_a_loop(maximizer, num_steps):
 
 
 @each_maximizer
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
-def test_values_that_are_not_finite_are_never_chosen(maximizer, num_steps, bad, key):
+def test_values_that_are_not_finite_are_never_chosen(maximizer, num_steps, key):
     def objective(action):
-        return jnp.where(on_the_cube(action)[1] < 0, bad, OBJECTIVES["wavy"](action))
+        point = on_the_cube(action)
+        bad = jnp.where(point[0] < -0.3, jnp.nan, jnp.where(point[0] < 0.3, jnp.inf, -jnp.inf))
+        return jnp.where(point[1] < 0, bad, OBJECTIVES["wavy"](action))
 
     best = maximize(key, objective, BOX, maximizer, num_steps)
     assert jnp.isfinite(best.value)
@@ -182,7 +183,7 @@ def test_the_search_goes_on_from_the_warm_start(name, key):
 
 
 @each_maximizer
-@pytest.mark.parametrize("block_size", [None, 1, 3, 7])
+@pytest.mark.parametrize("block_size", [None, 3])
 def test_a_batch_is_maximize_for_each_state(maximizer, num_steps, block_size, key):
     arm = pgjax.problems.six_joint_arm(key, 7)
     solve = functools.partial(pgjax.maximize_batch, num_steps=num_steps, block_size=block_size)
