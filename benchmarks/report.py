@@ -30,7 +30,9 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
     sample = next((row for row in last if row["method"] == "Gaussian sample"), None)
     searches = [row for row in last if row["family"] != "policy"]
     if sample is None or not searches:
-        return "The policy or every search was left out, so the two cannot be compared."
+        return (
+            "The policy, every search, or their regret (batches above 1) was left out: the two cannot be compared."
+        )
     lost = sample["normalized_regret"]["median"]
     better = [row for row in searches if row["normalized_regret"]["median"] < lost]
     start = (

@@ -110,8 +110,8 @@ def run_problem(options: Options, name: str, meter: harness.GemmMeter, progress:
             ways.append(methods.search_method(task, search))
 
     rows: list[dict[str, Any]] = []
-    bar = progress.add_task(name, total=2 * len(ways) * len(options.batch_sizes))
-    for batch_size in sorted(options.batch_sizes):
+    bar = progress.add_task(name, total=2 * len(ways) * len(set(options.batch_sizes)))
+    for batch_size in sorted(set(options.batch_sizes)):
         batch_rows = {way.name: new_row(task, way, batch_size, rows, options) for way in ways}
         live = [way for way in ways if batch_rows[way.name]["skipped"] is None]
         states = task.states[0] if batch_size == 1 else task.states[:batch_size]
@@ -231,7 +231,7 @@ def run(options: Options) -> dict[str, Any]:
     meter.sample()
     with Progress(console=CONSOLE, transient=True) as progress:
         speed_rows = [] if options.methods else speed.measure(meter, progress, options.full)
-        for name in options.problem:
+        for name in dict.fromkeys(options.problem):
             rows += run_problem(options, name, meter, progress)
     meter.sample()
     finish(rows, meter)
@@ -260,6 +260,9 @@ def main() -> int:
     except KeyboardInterrupt:
         CONSOLE.print("interrupted; nothing was written, earlier results are as they were")
         return 130
+    if not result["rows"]:
+        CONSOLE.print("no method was measured: the ones asked for do not run on these problems")
+        return 1
     harness.write_json(options.output, result)
     figures = plots.plot_result(options.output)
     report.show(CONSOLE, result)

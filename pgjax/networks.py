@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from pgjax.distributions import Categorical, DiagonalNormal, MultiCategorical, MultivariateNormal, TanhNormal
 from pgjax.types import Array, Box, DTypeLike
@@ -90,7 +91,8 @@ class GaussianPolicy(nn.Module):
             log_std = jnp.clip(log_std, *self.log_std_bounds)
         if self.covariance == "full":
             num_below = self.action_size * (self.action_size - 1) // 2
-            return MultivariateNormal(mean, _scale_tril(log_std, self._spread(num_below, "below", features)))
+            below = self._spread(num_below, "below", features) if num_below else jnp.zeros_like(log_std[..., :0])
+            return MultivariateNormal(mean, _scale_tril(log_std, below))
         if self.box is not None:
             return TanhNormal(mean, log_std, self.box.low, self.box.high)
         return DiagonalNormal(mean, log_std)
@@ -107,12 +109,16 @@ class GaussianPolicy(nn.Module):
         _check_sizes("action_size", (self.action_size,))
         _check_choice("std", self.std, ("shared", "per_state"))
         _check_choice("covariance", self.covariance, ("diagonal", "full"))
+        if not isinstance(self.box, Box | None):
+            raise ValueError(f"box must be a pgjax.Box(low, high) or None; got {self.box!r}")
         if self.box is not None and self.box.num_dims != self.action_size:
             raise ValueError(f"box must have action_size = {self.action_size} dimensions; got {self.box.num_dims}")
         if self.box is not None and self.covariance == "full":
             raise ValueError('box needs covariance="diagonal": squashing a full covariance is not supported')
-        if self.log_std_bounds is not None and not self.log_std_bounds[0] <= self.log_std_bounds[1]:
-            raise ValueError(f"log_std_bounds must be (lowest, highest); got {self.log_std_bounds}")
+        bounds = self.log_std_bounds
+        numbers = isinstance(bounds, tuple) and all(isinstance(bound, int | float) for bound in bounds)
+        if bounds is not None and not (numbers and len(bounds) == 2 and bounds[0] <= bounds[1]):
+            raise ValueError(f"log_std_bounds must be (lowest, highest) or None; got {bounds!r}")
 
 
 class CategoricalPolicy(nn.Module):
@@ -248,8 +254,11 @@ def _row(array: Array, ndim: int) -> Array:
 
 
 def _check_sizes(name: str, sizes: tuple[int, ...]) -> None:
-    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ValueError(f"{name} must be positive integers, at least one; got {sizes}")
+    whole = isinstance(sizes, tuple) and all(
+        isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in sizes
+    )
+    if not whole or not sizes or min(sizes) < 1:
+        raise ValueError(f"{name} must be a tuple of positive integers, at least one; got {sizes!r}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

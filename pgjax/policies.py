@@ -33,7 +33,7 @@ def distribution(
     Args:
         policy: Flax module from observations to a distribution.
         params: its parameters, as `policy.init` returns them.
-        observation: shape `[..., D]`.
+        observation: shape `[..., D]`, or what the policy's own torso takes.
         mask: allowed actions for a `CategoricalPolicy`, `[..., A]`, or a tuple of them, one for each factor.
 
     Returns: a distribution with batch shape `[...]`.
@@ -41,8 +41,8 @@ def distribution(
     Cost: one forward pass.
     Differentiable in: params, observation.
     """
-    observation = jnp.asarray(observation)
-    if observation.ndim == 0:
+    observation = jax.tree.map(jnp.asarray, observation)
+    if isinstance(observation, jax.Array) and observation.ndim == 0:
         raise ValueError("observation must have shape [..., D]; got a scalar")
     if mask is not None and isinstance(policy, GaussianPolicy):
         raise ValueError("mask is for categorical policies; GaussianPolicy takes none")
@@ -109,7 +109,7 @@ def _acts_rowwise(policy: nn.Module) -> bool:
     return isinstance(policy, (GaussianPolicy, CategoricalPolicy)) and policy.torso is None
 
 
-def _block_rows(observation: Array) -> int | None:
+def _block_rows(observation: Any) -> int | None:
     """The largest block that divides the rows evenly, or None where there is no use or no such block."""
     rows = observation.size // max(observation.shape[-1], 1)
     if rows < 2 * _MAX_BLOCK_ROWS:
@@ -120,6 +120,7 @@ def _block_rows(observation: Array) -> int | None:
 def _apply_in_blocks(apply: Any, inputs: tuple[Array], block_rows: int) -> distrax.Distribution:
     (observation,) = inputs
     batch_shape = observation.shape[:-1]
-    blocks = observation.reshape(-1, block_rows, observation.shape[-1])
+    # A block takes rows from all over the batch: a batch sharded over devices stays so in every block.
+    blocks = jnp.swapaxes(observation.reshape(block_rows, -1, observation.shape[-1]), 0, 1)
     stacked = jax.lax.map(lambda block: apply((block,)), blocks)
-    return jax.tree.map(lambda leaf: leaf.reshape(*batch_shape, *leaf.shape[2:]), stacked)
+    return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1).reshape(*batch_shape, *leaf.shape[2:]), stacked)

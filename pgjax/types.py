@@ -33,7 +33,8 @@ class Box:
     high: Any
 
     def __init__(self, low: ArrayLike, high: ArrayLike):
-        if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
+        if any(isinstance(bound, jax.core.Tracer) for bound in jax.tree.leaves((low, high))):
+            low, high = jax.numpy.asarray(low), jax.numpy.asarray(high)
             shape = np.broadcast_shapes(np.shape(low), np.shape(high))
             low, high = jax.numpy.broadcast_to(low, shape), jax.numpy.broadcast_to(high, shape)
         else:
@@ -51,6 +52,9 @@ class Box:
         """Number of action dimensions N."""
         return self.low.shape[0]
 
+    def __reduce__(self):
+        return Box, (self.low, self.high)
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Box)
@@ -59,7 +63,8 @@ class Box:
         )
 
     def __hash__(self) -> int:
-        return hash((np.asarray(self.low).tobytes(), np.asarray(self.high).tobytes()))
+        bounds = np.asarray([self.low, self.high], np.float64) + 0.0  # -0 and 0 are equal, so they hash alike
+        return hash(bounds.tobytes())
 
     def __repr__(self) -> str:
         if isinstance(self.low, np.ndarray) and isinstance(self.high, np.ndarray):

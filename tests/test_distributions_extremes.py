@@ -187,3 +187,20 @@ def test_finite_logits_give_no_nan(name, parameters, other):
     assert_no_nan(slopes, "gradients")
     assert values[0][1] >= 0, "entropy is never negative"
     assert values[0][2] >= 0, "KL is never negative"
+
+
+def test_full_covariance_kl_at_far_apart_scales():
+    """sum log ratio down to 1e-8, where 1 + (ratio - 1) would round to 0."""
+    one, other = MultivariateNormal(jnp.zeros(1), jnp.eye(1) * 1e-8), MultivariateNormal(jnp.zeros(1), jnp.eye(1))
+    np.testing.assert_allclose(one.kl_divergence(other), 17.920680743952367, rtol=1e-6)
+
+
+def test_nan_actions_have_nan_densities():
+    for pi in (DiagonalNormal(jnp.zeros(1), jnp.zeros(1)), TanhNormal(jnp.zeros(1), jnp.zeros(1))):
+        assert jnp.isnan(pi.log_prob(jnp.asarray([jnp.nan])))
+
+
+def test_softmax_gradients_at_tiny_temperatures():
+    for temperature in (0.0, 1e-30, 1e-3, 1e30):
+        slope = jax.grad(lambda t: Softmax(jnp.asarray([1.0, 2.0, 3.0]), t).entropy())(temperature)
+        assert jnp.isfinite(slope)

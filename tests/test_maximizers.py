@@ -179,6 +179,14 @@ def test_the_search_goes_on_from_the_warm_start(name, key):
     assert warm.value > OBJECTIVES["inside"](near)
 
 
+def test_gradients_are_whole_at_the_bounds(key):
+    """One step of plain gradient ascent from a corner goes as far as from elsewhere."""
+    maximizer = maximizers.gradient_ascent(num_starts=1, num_candidates=1, optimizer=optax.sgd(0.1))
+    box = pgjax.Box([-1.0], [1.0])
+    best = maximize(key, lambda a: -jnp.sum(jnp.square(a)), box, maximizer, 1, initial=jnp.asarray([-1.0]))
+    np.testing.assert_allclose(best.action, [-0.8], rtol=1e-6)
+
+
 # Batches
 
 
@@ -328,7 +336,7 @@ def test_equal_settings_give_the_same_maximizer():
         (maximizers.grid, {"num_points": 1}, "num_points"),
         (maximizers.grid, {"chunk_size": 0}, "chunk_size"),
         (maximizers.random_search, {"num_samples": 0}, "num_samples"),
-        (maximizers.random_search, {"num_samples": 2.5}, "num_samples"),
+        (maximizers.random_search, {"num_samples": 1024.0}, "num_samples"),
         (maximizers.random_search, {"sequence": "halton"}, "sequence"),
         (maximizers.cross_entropy, {"num_elites": 65}, "num_elites"),
         (maximizers.cross_entropy, {"initial_std": 0.0}, "initial_std"),
@@ -350,6 +358,7 @@ def test_bad_settings_are_refused_by_name(factory, settings, name):
         ({"objective": lambda a: a}, "objective must return one"),
         ({"objective": lambda a: jnp.int32(1)}, "objective must return one"),
         ({"box": (-1.0, 1.0)}, "box must be a pgjax.Box"),
+        ({"box": pgjax.Box([-1e300] * 3, [1e300] * 3)}, "box must have bounds"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(changes, message, key):

@@ -81,6 +81,11 @@ def test_full_covariance_starts_at_the_identity_and_uses_every_entry(key):
     np.testing.assert_allclose(policy.apply(params, jnp.ones(5)).scale_tril, expected, rtol=1e-6)
 
 
+def test_one_dimension_with_full_covariance(key):
+    policy = pgjax.GaussianPolicy(np.int64(1), covariance="full", std="per_state")
+    assert pgjax.sample(policy, policy.init(key, jnp.ones(3)), jax.random.key(1), jnp.ones((4, 3))).shape == (4, 1)
+
+
 def test_log_std_is_bounded(key):
     policy = pgjax.GaussianPolicy(2, log_std_bounds=(-1.0, 0.5))
     params = policy.init(key, jnp.ones(5))
@@ -182,6 +187,9 @@ def test_modules_are_hashable_and_static(key):
     [
         (pgjax.GaussianPolicy(0), "action_size"),
         (pgjax.GaussianPolicy(2, hidden_sizes=()), "hidden_sizes"),
+        (pgjax.GaussianPolicy(True), "action_size"),
+        (pgjax.GaussianPolicy(2, box=(0.0, 1.0)), "box"),
+        (pgjax.GaussianPolicy(2, log_std_bounds=(0.0, 1.0, 2.0)), "log_std_bounds"),
         (pgjax.GaussianPolicy(2, std="state"), "std"),
         (pgjax.GaussianPolicy(2, covariance="diag"), "covariance"),
         (pgjax.GaussianPolicy(2, initialization="xavier"), "initialization"),

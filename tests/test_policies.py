@@ -3,6 +3,7 @@
 import functools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,6 +123,27 @@ def test_sharded_observations_give_the_same_and_stay_sharded(policy):
     given = jax.jit(all_functions, static_argnums=0)(policy, params, sharded)
     chex.assert_trees_all_close(given, all_functions(policy, params, observation), rtol=1e-5, atol=1e-5)
     assert len(given["mode"].sharding.device_set) == 8
+
+
+def test_a_large_sharded_batch_stays_sharded_through_its_blocks():
+    params, observation = setup(POLICIES["per state"], (8192,))
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharded = jax.device_put(observation, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch")))
+    given = jax.jit(pgjax.entropy, static_argnums=0)(POLICIES["per state"], params, sharded)
+    assert not given.sharding.is_fully_replicated
+    np.testing.assert_allclose(given, pgjax.entropy(POLICIES["per state"], params, observation), rtol=1e-5)
+
+
+def test_a_torso_may_take_any_structure_of_observations(key):
+    class Sum(nn.Module):
+        @nn.compact
+        def __call__(self, observation):
+            return nn.Dense(4)(observation["position"]) + nn.Dense(4)(observation["velocity"])
+
+    policy = pgjax.GaussianPolicy(2, torso=Sum())
+    observation = {"position": jnp.ones((5, 3)), "velocity": jnp.ones((5, 2))}
+    params = policy.init(key, observation)
+    assert pgjax.sample(policy, params, jax.random.key(1), observation).shape == (5, 2)
 
 
 def test_one_trace_serves_all_parameters_and_keys(key):

@@ -71,6 +71,15 @@ def test_the_arms_gradient_in_closed_form_is_its_derivative(key):
         check_grads(arm.objective, arguments, order=2)
 
 
+def test_the_arms_objective_takes_batches_too(key):
+    arm = problems.six_joint_arm(key, 3)
+    actions = jnp.roll(jnp.asarray(arm.best_action, jnp.float32), 1, axis=0)
+    one_by_one = jax.vmap(jax.value_and_grad(arm.objective, argnums=1))(arm.states, actions)
+    np.testing.assert_allclose(arm.objective(arm.states, actions), one_by_one[0], rtol=1e-6)
+    gradient = jax.grad(lambda a: jnp.sum(arm.objective(arm.states, a)))(actions)
+    np.testing.assert_allclose(gradient, one_by_one[1], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("curvature", ["concave", "indefinite"])
 @pytest.mark.parametrize("num_dims", [1, 3, 6])
 def test_no_action_beats_the_quadratics_maximum(curvature, num_dims, rng, key):

@@ -1,5 +1,8 @@
 """The box: immutable, hashable, a pytree, and strict about its values."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,3 +54,14 @@ def test_a_box_goes_through_jit_as_an_argument():
 def test_bad_bounds_are_refused_by_name(low, high, message):
     with pytest.raises(ValueError, match=message):
         pgjax.Box(low, high)
+
+
+def test_a_box_can_be_copied_and_pickled():
+    box = pgjax.Box([0.0, 1.0], [1.0, 3.0])
+    for other in (copy.copy(box), copy.deepcopy(box), pickle.loads(pickle.dumps(box))):
+        assert other == box
+
+
+def test_a_box_of_traced_bounds():
+    width = jax.jit(lambda x: pgjax.Box([0.0, -x], [x, 1.0]).high)(2.0)
+    np.testing.assert_array_equal(width, [2, 1])

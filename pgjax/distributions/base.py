@@ -54,9 +54,28 @@ class Distribution(distrax.Distribution):
             raise ValueError(
                 f"other_dist must be a {self.name} with event shape {self.event_shape}; got {other_dist!r}"
             )
+        self._check_other_batch(other_dist)
+
+    def _check_other_batch(self, other_dist: Any) -> None:
+        try:
+            np.broadcast_shapes(self.batch_shape, other_dist.batch_shape)
+        except ValueError as error:
+            raise ValueError(
+                f"other_dist must have a batch shape that broadcasts with {self.batch_shape}; got {other_dist!r}"
+            ) from error
 
     def __repr__(self) -> str:
+        if not all(hasattr(child, "shape") for child in self.tree_flatten()[0]):  # a tree of shapes, say
+            return f"{self.name}{self.tree_flatten()[0]}"
         return f"{self.name}(batch_shape={self.batch_shape}, event_shape={self.event_shape})"
+
+
+def as_array(name: str, value: ArrayLike) -> Array:
+    """The value as a jax array. Raises: ValueError: not an array of numbers."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers; got {value!r}") from error
 
 
 def as_float_array(name: str, value: ArrayLike) -> Array:
@@ -64,10 +83,7 @@ def as_float_array(name: str, value: ArrayLike) -> Array:
 
     Raises: ValueError: not numbers, or complex ones.
     """
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of numbers; got {value!r}") from error
+    array = as_array(name, value)
     if jnp.issubdtype(array.dtype, jnp.floating):
         return array
     if jnp.issubdtype(array.dtype, jnp.integer):

@@ -12,7 +12,7 @@ from pgjax.distributions import base
 from pgjax.types import Array, ArrayLike, Key, Shape
 
 # Up to this many actions, one uniform number is looked up in the cumulative probabilities; above, where that
-# number's 2^-24 steps would be too coarse, each action gets a Gumbel number.
+# number's 2^-23 steps would be too coarse, each action gets a Gumbel number.
 _MAX_INVERSE_CDF = 1024
 
 
@@ -30,7 +30,7 @@ class Categorical(base.Distribution):
         mask: allowed actions, booleans (or 0 and 1) whose shape broadcasts with the logits'.
 
     Raises: ValueError: shapes that do not fit.
-    Cost: one uniform number a sample up to 1,024 actions (probabilities are met to 2^-24), A numbers above.
+    Cost: one uniform number a sample up to 1,024 actions (probabilities are met to 2^-23), A numbers above.
     Differentiable in: logits.
     """
 
@@ -92,14 +92,12 @@ class Categorical(base.Distribution):
         """KL(self || other_dist) >= 0 in nats; +inf where self allows what other_dist forbids."""
         if not isinstance(other_dist, Categorical) or other_dist.num_actions != self.num_actions:
             raise ValueError(f"other_dist must be over {self.num_actions} actions; got {other_dist!r}")
+        self._check_other_batch(other_dist)
         return jnp.sum(_kl_terms(self.log_probs, other_dist.log_probs), axis=-1)
 
     def mode(self) -> Array:
         """The most probable action, the first of several, shape `[...]`."""
         return jnp.argmax(self.log_probs, axis=-1).astype(jnp.int32)
-
-    def __repr__(self) -> str:
-        return f"{self.name}(batch_shape={self.batch_shape}, num_actions={self.num_actions})"
 
 
 class MultiCategorical(base.Distribution):
@@ -205,7 +203,7 @@ def allowed_actions(logits: Array, mask: ArrayLike | None, name: str) -> tuple[A
     possible = logits != -jnp.inf
     if mask is None:
         return logits, possible
-    mask = jnp.asarray(mask)
+    mask = base.as_array("mask", mask)
     if jnp.issubdtype(mask.dtype, jnp.complexfloating):
         raise ValueError(f"mask must be booleans or 0 and 1; got dtype {mask.dtype}")
     try:
@@ -221,7 +219,7 @@ def allowed_actions(logits: Array, mask: ArrayLike | None, name: str) -> tuple[A
 
 def as_integer_event(distribution: base.Distribution, value: ArrayLike) -> Array:
     """An integer event whose shape fits the distribution's."""
-    action = jnp.asarray(value)
+    action = base.as_array("value", value)
     if not jnp.issubdtype(action.dtype, jnp.integer):
         raise ValueError(f"value must be integer actions; got dtype {action.dtype}")
     base.check_event_shape(distribution, "value", action.shape)
@@ -237,6 +235,9 @@ def _inverse_cdf(log_probs: Array, uniform: Array) -> Array:
 
     Only possible actions are looked at: a parallel sum need not stay level over impossible ones.
     """
+    uniform = (
+        uniform + 2.0**-24
+    )  # from multiples of 2^-23 to the middles between them: 0 would pick any first action
     cumulative = jnp.where(log_probs > -jnp.inf, jnp.cumsum(jnp.exp(log_probs), axis=-1), -jnp.inf)
     total = jnp.max(cumulative, axis=-1)
     point = jnp.minimum(uniform * total[None], jnp.nextafter(total, jnp.zeros_like(total))[None])

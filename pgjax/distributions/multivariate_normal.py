@@ -91,7 +91,7 @@ class MultivariateNormal(base.Distribution):
         scale, other_scale = base.align_ranks(scale, other_scale)
         below = jnp.square(jnp.tril(_solve(other_scale, scale), -1))
         diagonal, other_diagonal = (jnp.abs(jnp.diagonal(s, axis1=-2, axis2=-1)) for s in (scale, other_scale))
-        log_ratio = jnp.log1p((diagonal - other_diagonal) / other_diagonal)
+        log_ratio = _log_ratio(diagonal, other_diagonal)
         shift = _solve(other_scale, (loc - other_loc)[..., None])[..., 0]
         return 0.5 * (
             jnp.sum(base.expm1_minus(2 * log_ratio) + jnp.square(shift), axis=-1) + jnp.sum(below, axis=(-2, -1))
@@ -118,6 +118,14 @@ class MultivariateNormal(base.Distribution):
     def _log_det(self) -> Array:
         (scale_tril,) = base.widen(self.scale_tril)
         return jnp.sum(jnp.log(jnp.abs(jnp.diagonal(scale_tril, axis1=-2, axis2=-1))), axis=-1)
+
+
+def _log_ratio(numerator: Array, denominator: Array) -> Array:
+    """log(numerator / denominator) of positive numbers, to full relative accuracy also where they are close."""
+    change = numerator / denominator - 1
+    close = jnp.abs(change) < 0.5
+    exact = (numerator - denominator) / denominator
+    return jnp.where(close, jnp.log1p(jnp.where(close, exact, 0.0)), jnp.log(numerator) - jnp.log(denominator))
 
 
 def _solve(lower: Array, right: Array) -> Array:

@@ -19,7 +19,8 @@ class DiagonalNormal(base.Distribution):
     log p(a) = sum_i [ -(a_i - mu_i)^2 / (2 sigma_i^2) - log sigma_i - log(2 pi) / 2 ]
 
     sigma is never formed on its own: densities are right where exp(+-log_std) leaves float32, up to
-    |log_std| = 167 in float32 and beyond 1300 in float64 (past that, sigma is held there; nothing is NaN).
+    |log_std| = 167 in float32 and beyond 1300 in float64; past that, sigma is held there. A density that overflows
+    is -inf, and its gradient need not be finite.
     Samples have the parameters' dtype; densities are computed and returned in at least float32.
 
     Args:

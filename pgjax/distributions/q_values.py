@@ -66,8 +66,10 @@ class Softmax(Categorical):
         gap = finite - jax.lax.stop_gradient(_allowed_max(finite, allowed))
         warm = temperature > jnp.finfo(q_values.dtype).tiny
         divisor = jnp.where(warm, temperature, 1.0)
-        # Far below the best, where probabilities are 0 in any dtype, the derivative in the temperature overflows.
-        divisor = jnp.where(gap < -1000 * divisor, jax.lax.stop_gradient(divisor), divisor)
+        # At the best, and far below it, where probabilities are 0 in any dtype, the temperature does not matter,
+        # but its derivative could overflow.
+        settled = (gap == 0) | (gap < -1000 * divisor)
+        divisor = jnp.where(settled, jax.lax.stop_gradient(divisor), divisor)
         scaled = normalize_logits(jnp.maximum(gap / divisor, -limit), allowed, "q_values")
         self.log_probs = jnp.where(warm, scaled, _log(_greedy_probs(q_values, allowed)))
 
@@ -102,7 +104,7 @@ def _log(probs: Array) -> Array:
 
 def _parameter(name: str, value: ArrayLike, like: Array, low: float, high: float) -> Array:
     """A scalar or `[...]` parameter as `[..., 1]`, checked where its value is known, clipped where not."""
-    array = jnp.asarray(value).astype(like.dtype)
+    array = base.as_array(name, value).astype(like.dtype)
     if array.shape != () and array.shape != like.shape[:-1]:
         raise ValueError(f"{name} must be a scalar or have shape {like.shape[:-1]}; got {array.shape}")
     if not isinstance(array, jax.core.Tracer) and not np.all(

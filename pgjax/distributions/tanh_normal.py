@@ -89,10 +89,11 @@ class TanhNormal(base.Distribution):
         action, loc, log_std, low, high = base.align_ranks(
             *base.widen(action, self.loc, self.log_std, self.low, self.high)
         )
-        edge = (high - low) * (rounding / 8)
+        low_edge, high_edge = (jnp.maximum(high - low, 2 * jnp.abs(b)) * (rounding / 8) for b in (low, high))
         from_low, from_high = action - low, high - action
         u = 0.5 * (
-            jnp.log(jnp.where(from_low > 0, from_low, edge)) - jnp.log(jnp.where(from_high > 0, from_high, edge))
+            jnp.log(jnp.where(from_low <= 0, low_edge, from_low))
+            - jnp.log(jnp.where(from_high <= 0, high_edge, from_high))
         )
         log_prob = standard_log_density(over_std(u - loc, log_std)) - log_std - self._log_jacobian(u)
         outside = jnp.any((from_low < 0) | (from_high < 0), axis=-1)
@@ -228,7 +229,8 @@ def _round_inside(action: Array, low: Array, high: Array, dtype: jnp.dtype) -> A
     """The action in a narrower dtype, rounded back inside the box where rounding left it."""
     if action.dtype == dtype:
         return action
-    rounded = action.astype(dtype)
+    limit = float(jnp.finfo(dtype).max)
+    rounded = jnp.clip(action, -limit, limit).astype(dtype)
     start = jax.lax.stop_gradient(rounded)
     wide = start.astype(action.dtype)
     toward = jnp.where(wide > high, -jnp.inf, jnp.where(wide < low, jnp.inf, wide)).astype(dtype)

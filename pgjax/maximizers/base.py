@@ -38,13 +38,13 @@ class Maximizer(NamedTuple):
         init: (key, objective, initial point `[N]`) -> (state, Candidates or None). The driver has evaluated the
             initial point itself: the warm start, or the center.
         step: (key, objective, state) -> (state, Candidates).
-        num_candidates: how many objective calls one step makes side by side; `maximize_batch` sizes its
-            blocks of states by it.
+        num_candidates: number of dimensions -> objective calls that one step makes side by side, by which
+            `maximize_batch` sizes its blocks of states.
     """
 
     init: Callable[[Key, Objective, Array], tuple[State, Candidates | None]]
     step: Callable[[Key, Objective, State], tuple[State, Candidates]]
-    num_candidates: int
+    num_candidates: Callable[[int], int]
 
 
 def evaluate(objective: Objective, points: Array, at_once: int | None = None) -> Candidates:

@@ -12,7 +12,7 @@ from pgjax.checks import check_count
 from pgjax.maximizers.base import Candidates, Maximizer, evaluate, finite_or_lowest
 
 
-@functools.lru_cache
+@functools.lru_cache(typed=True)
 def cross_entropy(
     *, num_samples: int = 64, num_elites: int = 6, initial_std: float = 0.5, min_std: float = 1e-3
 ) -> Maximizer:
@@ -57,10 +57,10 @@ def cross_entropy(
         std = jnp.maximum(jnp.sqrt(jnp.mean(jnp.square(elites - mean[None]), axis=0)), min_std)
         candidates = Candidates(
             jnp.concatenate([elites, mean[None]]),
-            jnp.concatenate([values, objective(mean)[None]]),
+            jnp.concatenate([values, jnp.asarray(objective(mean))[None]]),
             num_samples + 1,
             0,
         )
         return (mean, std), candidates
 
-    return Maximizer(init, step, num_samples)
+    return Maximizer(init, step, lambda _: num_samples)

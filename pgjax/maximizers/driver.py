@@ -67,7 +67,7 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
         box: the actions.
         maximizer: from `pgjax.maximizers`.
         num_steps: steps of the maximizer, >= 1.
-        initial: action `[N]` to start from (clipped to the box); default the box's center.
+        initial: action `[N]` to start from (clipped to the box, its NaNs centered); default the box's center.
         return_trace: whether to return the best after every step too.
 
     Returns: a `Maximum`; with `return_trace` also a `Maximum` whose fields lead with `[num_steps]`.
@@ -82,7 +82,10 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     _check_objective(objective, start)
 
     def to_action(point):
-        return jnp.clip(low + 0.5 * (high - low) * (point + 1), low, high)
+        action = low + 0.5 * (high - low) * (point + 1)
+        return action + jax.lax.stop_gradient(
+            jnp.clip(action, low, high) - action
+        )  # clip halves gradients at bounds
 
     def on_cube(point):
         return objective(to_action(point))
@@ -162,7 +165,9 @@ def maximize_batch(
     inputs = (states, starts if per_state else None)
     if num_states == 0:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(jax.vmap(solve), inputs))
-    return jax.lax.map(solve, inputs, batch_size=block_size or _block_size(num_states, maximizer.num_candidates))
+    return jax.lax.map(
+        solve, inputs, batch_size=block_size or _block_size(num_states, maximizer.num_candidates(box.num_dims))
+    )
 
 
 def _bounds_and_start(box: Box, initial: ArrayLike | None) -> tuple[Array, Array, Array]:
@@ -174,8 +179,13 @@ def _bounds_and_start(box: Box, initial: ArrayLike | None) -> tuple[Array, Array
             raise ValueError(f"initial must have shape [{box.num_dims}], as the box; got {start.shape}")
         if start.dtype == jnp.float64:
             dtype = start.dtype
+    if isinstance(box.low, np.ndarray) and isinstance(box.high, np.ndarray):
+        largest = np.max(np.abs([box.low, box.high, box.high - box.low]))
+        if largest > jnp.finfo(dtype).max:
+            raise ValueError(f"box must have bounds and widths that are finite in {dtype}; got {box}")
     low, high = jnp.asarray(box.low).astype(dtype), jnp.asarray(box.high).astype(dtype)
     start = low + 0.5 * (high - low) if start is None else start.astype(dtype)
+    start = jnp.where(jnp.isnan(start), low + 0.5 * (high - low), start)
     return low, high, jnp.clip(start, low, high)
 
 

@@ -16,7 +16,7 @@ _DEFAULT_LEARNING_RATE = 0.05
 _MIN_SIDE_BY_SIDE = 64  # candidates evaluated at once, so that blocks of states are sized for the steps
 
 
-@functools.lru_cache
+@functools.lru_cache(typed=True)
 def gradient_ascent(
     *,
     num_starts: int = 8,
@@ -32,10 +32,12 @@ def gradient_ascent(
         num_starts: starts K.
         num_candidates: points evaluated to choose the starts from, the initial action among them; at least
             num_starts. With one of each, the search climbs from the initial action alone.
-        optimizer: an optax optimizer; its learning rate is in half widths of the box. Default Adam, 0.05.
+        optimizer: an optax optimizer that needs gradients alone; its
+            learning rate is in half widths of the box. Default Adam, 0.05.
 
-    Raises: ValueError: a count out of range.
-    Cost: num_candidates evaluations at the start, num_starts gradients a step.
+    Raises: ValueError: a count out of range, more than 32 dimensions.
+    Cost: num_candidates evaluations and num_starts gradients at the start, num_starts gradients a step. At most 32
+        dimensions, for the Sobol points.
     Reference: Kingma & Ba (2015), Adam; projection: Bertsekas (1976), On the Goldstein-Levitin-Polyak gradient
         projection method. Starts: the best of random points, as in multi-start acquisition optimization,
         Balandat et al. (2020), BoTorch, appendix F.
@@ -50,16 +52,22 @@ def gradient_ascent(
         points = jnp.concatenate([initial_point[None], sobol])
         candidates = evaluate(objective, points, max(num_starts, _MIN_SIDE_BY_SIDE))
         starts = points[jax.lax.top_k(finite_or_lowest(candidates.values), num_starts)[1]]
-        return (starts, jax.vmap(optimizer.init)(starts)), candidates
+        _, gradients = climb(objective, starts)
+        state = (starts, gradients, jax.vmap(optimizer.init)(starts))
+        return state, candidates._replace(num_gradients=num_starts)
 
     def step(key, objective, state):
         del key
-        points, optimizer_state = state
-        values, gradients = jax.vmap(jax.value_and_grad(objective))(points)
-        gradients = jnp.where(jnp.isfinite(gradients), gradients, 0)
+        points, gradients, optimizer_state = state
         with jax.numpy_dtype_promotion("standard"):  # optax counts on it
             updates, optimizer_state = jax.vmap(optimizer.update)(-gradients, optimizer_state, points)
-        moved = jnp.clip(optax.apply_updates(points, updates), -1, 1)
-        return (moved, optimizer_state), Candidates(points, values, 0, num_starts)
+        points = jnp.clip(optax.apply_updates(points, updates), -1, 1)
+        values, gradients = climb(objective, points)
+        return (points, gradients, optimizer_state), Candidates(points, values, 0, num_starts)
 
-    return Maximizer(init, step, max(num_starts, _MIN_SIDE_BY_SIDE))
+    def climb(objective, points):
+        """Values and gradients, zero where they are not finite."""
+        values, gradients = jax.vmap(jax.value_and_grad(objective))(points)
+        return values, jnp.where(jnp.isfinite(gradients), gradients, 0)
+
+    return Maximizer(init, step, lambda _: max(num_starts, _MIN_SIDE_BY_SIDE))

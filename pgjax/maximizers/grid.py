@@ -12,7 +12,7 @@ from pgjax.maximizers.base import Maximizer, evaluate
 from pgjax.types import Array
 
 
-@functools.lru_cache
+@functools.lru_cache(typed=True)
 def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
     """Evaluate a grid of num_points^N actions.
 
@@ -46,7 +46,7 @@ def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
         points = materialize(lambda start: _grid_points(start, size, num_points, like), start, word=start)
         return ((start + jnp.uint32(size)) % jnp.uint32(total), like), evaluate(objective, points)
 
-    return Maximizer(init, step, chunk_size)
+    return Maximizer(init, step, lambda num_dims: min(chunk_size, num_points**num_dims))
 
 
 def _grid_points(start: Array, size: int, num_points: int, like: Array) -> Array:

@@ -14,7 +14,7 @@ from pgjax.maximizers.base import Maximizer, evaluate
 from pgjax.maximizers.sobol import sobol_points
 
 
-@functools.lru_cache
+@functools.lru_cache(typed=True)
 def random_search(*, num_samples: int = 1024, sequence: Literal["sobol", "uniform"] = "sobol") -> Maximizer:
     """Evaluate random points of the box, num_samples a step.
 
@@ -49,4 +49,4 @@ def random_search(*, num_samples: int = 1024, sequence: Literal["sobol", "unifor
             points = 2 * noise.uniform(key, (num_samples, like.shape[0]), like.dtype) - 1
         return (start + jnp.uint32(num_samples), shift, like), evaluate(objective, points)
 
-    return Maximizer(init, step, num_samples)
+    return Maximizer(init, step, lambda _: num_samples)

@@ -103,8 +103,10 @@ def _objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Array, A
             gradient.append(orientation_weight_m2 * _dot(axis, torque) - 2 * _dot(error, _cross(axis, arm)))
         reached = jnp.stack([*position, *(axis[row] for row in range(3) for axis in axes)], axis=-1)
         weight = jnp.asarray([2.0] * 3 + [orientation_weight_m2] * 9, reached.dtype)
-        state_gradient = (reached - state) * weight
-        value_dot = jnp.sum(jnp.stack(gradient, axis=-1) * action_dot) + jnp.sum(state_gradient * state_dot)
+        state_gradient = (reached - state) * jnp.broadcast_to(weight, reached.shape)
+        value_dot = jnp.sum(jnp.stack(gradient, axis=-1) * action_dot, -1) + jnp.sum(
+            state_gradient * state_dot, -1
+        )
         return objective(state, action), value_dot
 
     return objective

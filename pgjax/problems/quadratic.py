@@ -60,7 +60,9 @@ def quadratic(
 
     def objective(state: Array, action: Array) -> Array:
         row = jnp.asarray(matrix, action.dtype)
-        return 0.5 * action @ jnp.matmul(row, action, precision="highest") + state @ action
+        return 0.5 * action @ jnp.matmul(row, action, precision="highest") + jnp.matmul(
+            state, action, precision="highest"
+        )
 
     best_action, maximum = box_quadratic_maximum(matrix, np.asarray(states, np.float64), box)
     return Problem(states, objective, box, maximum, best_action)
