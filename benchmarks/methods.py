@@ -64,7 +64,7 @@ class Search(NamedTuple):
 
 
 SEARCHES = (
-    Search("grid 3^6", "grid", maximizers.grid(num_points=3), 1, "critics"),
+    Search("grid 3^6", "grid", maximizers.grid(num_points=3), 1),
     Search("grid 5^6", "grid", maximizers.grid(num_points=5), 1),
     Search("uniform 1024", "random search", maximizers.random_search(sequence="uniform"), 1, "none"),
     Search("Sobol 128", "random search", maximizers.random_search(num_samples=128), 1),
