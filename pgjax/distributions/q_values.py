@@ -63,7 +63,10 @@ class Softmax(Categorical):
         temperature = _parameter("temperature", temperature, q_values, 0.0, np.inf)
         limit = jnp.finfo(q_values.dtype).max
         finite = jnp.clip(jnp.where(allowed, q_values, 0.0), -limit, limit)
-        gap = finite - jax.lax.stop_gradient(_allowed_max(finite, allowed))
+        halved = 0.5 * finite - 0.5 * jax.lax.stop_gradient(
+            _allowed_max(finite, allowed)
+        )  # the whole could overflow
+        gap = 2 * jnp.maximum(halved, -0.5 * limit)
         warm = temperature > jnp.finfo(q_values.dtype).tiny
         divisor = jnp.where(warm, temperature, 1.0)
         # At the best, and far below it, where probabilities are 0 in any dtype, the temperature does not matter,
