@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 # Design: imports go down this list only. Modules of one line may import one another within a package.
 LAYERS = (
     ("types", "checks"),
-    ("materialize",),
+    ("materialize", "small_matrices"),
     ("noise",),
     ("distributions",),
     ("networks",),

@@ -22,27 +22,28 @@ class Candidates(NamedTuple):
     """Points of the cube with their values, the best one evaluated among them, and what the search for it took.
 
     Fields: points `[K, N]`; values `[K]`, as evaluated (not finite ones are never chosen); objective calls
-    without, and with, gradient.
+    without, and with, gradient; a certified bound on the maximum, where there is one.
     """
 
     points: Array
     values: Array
-    num_evaluations: int
-    num_gradients: int
+    num_evaluations: Array | int
+    num_gradients: Array | int
+    upper_bound: Array | float = float("inf")
 
 
 class Maximizer(NamedTuple):
     """A way to search for the maximum of an objective over the cube [-1, 1]^N.
 
     Fields:
-        init: (key, objective, initial point `[N]`) -> (state, Candidates or None). The driver has evaluated the
-            initial point itself: the warm start, or the center.
+        init: (key, objective, initial Candidates) -> (state, Candidates or None). The initial ones are the
+            driver's: the caller's proposals (a warm start, samples of a policy) or the center.
         step: (key, objective, state) -> (state, Candidates).
         num_candidates: number of dimensions -> objective calls that one step makes side by side, by which
             `maximize_batch` sizes its blocks of states.
     """
 
-    init: Callable[[Key, Objective, Array], tuple[State, Candidates | None]]
+    init: Callable[[Key, Objective, Candidates], tuple[State, Candidates | None]]
     step: Callable[[Key, Objective, State], tuple[State, Candidates]]
     num_candidates: Callable[[int], int]
 
@@ -51,6 +52,11 @@ def evaluate(objective: Objective, points: Array, at_once: int | None = None) ->
     """The points `[K, N]` with their values, all side by side or `at_once` at a time."""
     values = jax.lax.map(objective, points, batch_size=at_once) if at_once else jax.vmap(objective)(points)
     return Candidates(points, values, points.shape[0], 0)
+
+
+def best_point(candidates: Candidates) -> Array:
+    """The point `[N]` of the highest finite value; the first one where there is none."""
+    return candidates.points[jnp.argmax(finite_or_lowest(candidates.values))]
 
 
 def finite_or_lowest(values: Array) -> Array:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 
-import jax
 import jax.numpy as jnp
 
-from pgjax import noise
-from pgjax.checks import check_count
-from pgjax.maximizers.base import Candidates, Maximizer, evaluate, finite_or_lowest
+from pgjax.maximizers.base import Maximizer
+from pgjax.maximizers.gaussian_search import gaussian_search
 
 
 @functools.lru_cache(typed=True)
@@ -20,12 +18,12 @@ def cross_entropy(
 
     Each step draws num_samples actions from Normal(mean, std), clips them to the box, and sets mean and std
     (each dimension alone) to those of the num_elites best. The new mean is evaluated too, so that the result is
-    the best of all samples and all means. The first mean is the initial action.
+    the best of all samples and all means. The first mean is the best initial action.
 
     Args:
         num_samples: samples a step.
         num_elites: samples kept, 1 <= num_elites <= num_samples.
-        initial_std: first std, in half widths of the box.
+        initial_std: first and largest std, in half widths of the box.
         min_std: smallest std, in half widths of the box; keeps a clipped or tied population moving.
 
     Raises: ValueError: a setting out of range.
@@ -34,33 +32,11 @@ def cross_entropy(
         two steps: Kalashnikov et al. (2018), QT-Opt, section 4.2. First std, a fourth of the range: Chua et al.
         (2018), PETS, code.
     """
-    check_count("num_samples", num_samples)
-    check_count("num_elites", num_elites)
-    if num_elites > num_samples:
-        raise ValueError(f"num_elites must be at most num_samples = {num_samples}; got {num_elites}")
-    if not initial_std > 0:
-        raise ValueError(f"initial_std must be positive; got {initial_std}")
-    if not 0 <= min_std <= initial_std:
-        raise ValueError(f"min_std must be in [0, initial_std = {initial_std}]; got {min_std}")
-
-    def init(key, objective, initial_point):
-        del key, objective
-        return (initial_point, jnp.full_like(initial_point, initial_std)), None
-
-    def step(key, objective, state):
-        mean, std = state
-        epsilon = noise.normal(key, (num_samples, *mean.shape), mean.dtype)
-        samples = evaluate(objective, jnp.clip(mean[None] + std[None] * epsilon, -1, 1))
-        values, chosen = jax.lax.top_k(finite_or_lowest(samples.values), num_elites)
-        elites = samples.points[chosen]
-        mean = jnp.mean(elites, axis=0)
-        std = jnp.maximum(jnp.sqrt(jnp.mean(jnp.square(elites - mean[None]), axis=0)), min_std)
-        candidates = Candidates(
-            jnp.concatenate([elites, mean[None]]),
-            jnp.concatenate([values, jnp.asarray(objective(mean))[None]]),
-            num_samples + 1,
-            0,
-        )
-        return (mean, std), candidates
-
-    return Maximizer(init, step, lambda _: num_samples)
+    return gaussian_search(
+        num_samples=num_samples,
+        num_elites=num_elites,
+        initial_std=initial_std,
+        min_std=min_std,
+        weigh=lambda values: jnp.full_like(values, 1 / num_elites),
+        keep_initial=False,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, overload
 
@@ -57,7 +58,7 @@ def maximize(
 def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_trace=False):
     """Search for argmax of an objective over a box.
 
-    The result is never worse than the initial action, and lies in the box. Evaluations that are not finite are
+    The result is never worse than the initial actions, and lies in the box. Evaluations that are not finite are
     never chosen. Safe under jit, vmap and scan; the arguments objective, maximizer, num_steps and return_trace
     are static.
 
@@ -67,44 +68,50 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
         box: the actions.
         maximizer: from `pgjax.maximizers`.
         num_steps: steps of the maximizer, >= 1.
-        initial: action `[N]` to start from (clipped to the box, its NaNs centered); default the box's center.
+        initial: action `[N]` to start from, or several `[M, N]`: the last decision's action (a warm start),
+            samples of a policy. Clipped to the box, NaNs centered; default the box's center.
         return_trace: whether to return the best after every step too.
 
     Returns: a `Maximum`; with `return_trace` also a `Maximum` whose fields lead with `[num_steps]`.
     Raises: ValueError: num_steps < 1, wrong shapes, an objective that does not return one number.
-    Cost: one evaluation, and those of the maximizer's init and num_steps steps.
-    Differentiable in: nothing by promise.
+    Cost: one evaluation for each initial action, and those of the maximizer's init and num_steps steps.
+    Differentiable in: what the objective closes over, in forward and reverse mode. The value's gradient is that
+        of objective(action) with the action held, which is the gradient of the maximum where the action attains
+        it (envelope theorem: Milgrom & Segal, 2002, Envelope theorems for arbitrary choice sets). It takes one
+        more call. The other fields, the trace, `box` and `initial` have gradient zero.
     """
     check_count("num_steps", num_steps)
     if not isinstance(box, Box):
         raise ValueError(f"box must be a pgjax.Box(low, high); got {type(box).__name__}")
-    low, high, start = _bounds_and_start(box, initial)
-    _check_objective(objective, start)
+    low, high, starts = jax.lax.stop_gradient(_bounds_and_starts(box, initial))
+    _check_objective(objective, starts[0])
+    width = high - low
 
     def to_action(point):
-        action = low + 0.5 * (high - low) * (point + 1)
-        return action + jax.lax.stop_gradient(
-            jnp.clip(action, low, high) - action
-        )  # clip halves gradients at bounds
+        return _clip(low + 0.5 * width * (point + 1), low, high)
 
     def on_cube(point):
         return objective(to_action(point))
 
     key_init, key_steps = jax.random.split(key)
-    width = high - low
-    initial_point = jnp.where(width > 0, 2 * (start - low) / jnp.where(width > 0, width, 1) - 1, 0)
-    best = _first(start, objective(start))
-    state, candidates = maximizer.init(key_init, on_cube, jnp.clip(initial_point, -1, 1))
+    points = jnp.where(width > 0, 2 * (starts - low[None]) / jnp.where(width > 0, width, 1)[None] - 1, 0)
+    initial_values = jax.lax.stop_gradient(jax.vmap(objective)(starts))
+    initial_ones = Candidates(jnp.clip(points, -1, 1), initial_values, starts.shape[0], 0)
+    best = _first(starts, initial_ones)
+    state, candidates = jax.lax.stop_gradient(maximizer.init(key_init, on_cube, initial_ones))
     best = best if candidates is None else _better(best, candidates, to_action)
 
     def step(carry, i):
         state, best = carry
-        state, candidates = maximizer.step(jax.random.fold_in(key_steps, i), on_cube, state)
+        # Gradients stop here, so that none is carried through the search.
+        key = jax.random.fold_in(key_steps, i)
+        state, candidates = jax.lax.stop_gradient(maximizer.step(key, on_cube, state))
         best = _better(best, candidates, to_action)
         return (state, best), (best if return_trace else None)
 
     unroll = num_steps if num_steps <= _MAX_UNROLLED_STEPS else 1
     (_, best), trace = jax.lax.scan(step, (state, best), jnp.arange(num_steps), unroll=unroll)
+    best = best._replace(value=_by_envelope(objective, best.action, best.value))
     return (best, trace) if return_trace else best
 
 
@@ -116,7 +123,7 @@ def maximize_batch(
     maximizer: Maximizer,
     *,
     num_steps: int,
-    initial: ArrayLike | None = None,
+    initial: ArrayLike | Callable[[Key, Any], Array] | None = None,
     block_size: int | None = None,
     return_trace: bool = False,
 ) -> Any:
@@ -131,7 +138,9 @@ def maximize_batch(
         objective: takes ONE state and ONE action `[N]`, returns a scalar.
         states: array `[B, ...]`, or a pytree of them.
         box, maximizer, num_steps, return_trace: as for `maximize`.
-        initial: actions to start from, `[N]` for all states or `[B, N]`; default the box's center.
+        initial: actions to start from, `[N]` for all states, `[B, N]`, or several for each state, `[B, M, N]`;
+            or a function from (key, ONE state) to them, `[N]` or `[M, N]`, such as M samples of a policy (with
+            the same random numbers for all states). Default the box's center.
         block_size: states worked on at once; default chosen from the maximizer's number of candidates.
 
     Returns: a `Maximum` whose fields lead with `[B]`; with `return_trace` also one that leads with
@@ -144,49 +153,91 @@ def maximize_batch(
         check_count("block_size", block_size)
     if not isinstance(box, Box):
         raise ValueError(f"box must be a pgjax.Box(low, high); got {type(box).__name__}")
-    starts = None if initial is None else jnp.asarray(initial)
-    per_state = starts is not None and starts.ndim == 2
-    if starts is not None and per_state and starts.shape != (num_states, box.num_dims):
-        expected = f"[{box.num_dims}] or [{num_states}, {box.num_dims}]"
-        raise ValueError(f"initial must have shape {expected}; got {starts.shape}")
+    propose, starts = (initial, None) if callable(initial) else (None, initial)
+    if starts is not None:
+        starts = jnp.asarray(starts)
+        if starts.ndim > 1 and (starts.ndim > 3 or starts.shape[0] != num_states):
+            shapes = f"[{box.num_dims}], [{num_states}, {box.num_dims}] or [{num_states}, M, {box.num_dims}]"
+            raise ValueError(f"initial must have shape {shapes}; got {starts.shape}")
+    several = starts.shape[1] if starts is not None and starts.ndim == 3 else 1
+    per_state = starts is not None and starts.ndim > 1
+    if propose is not None:
+        key_propose, key = jax.random.split(key)
 
     def solve(inputs):
         state, start = inputs
+        if propose is not None:
+            start = propose(jax.random.clone(key_propose), state)
         return maximize(
             jax.random.clone(key),  # shared on purpose
             lambda action: objective(state, action),
             box,
             maximizer,
             num_steps=num_steps,
-            initial=start if per_state else starts,
+            initial=starts if start is None else start,
             return_trace=return_trace,
         )
 
     inputs = (states, starts if per_state else None)
     if num_states == 0:
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(jax.vmap(solve), inputs))
-    return jax.lax.map(
-        solve, inputs, batch_size=block_size or _block_size(num_states, maximizer.num_candidates(box.num_dims))
-    )
+    if block_size is None:
+        if propose is not None:
+            proposed = jax.eval_shape(propose, key, jax.tree.map(lambda leaf: leaf[0], states))
+            several = proposed.shape[0] if proposed.ndim == 2 else 1
+        block_size = _block_size(num_states, max(several, maximizer.num_candidates(box.num_dims)))
+    return jax.lax.map(solve, inputs, batch_size=block_size)
 
 
-def _bounds_and_start(box: Box, initial: ArrayLike | None) -> tuple[Array, Array, Array]:
-    """Bounds and initial action in one floating dtype, at least float32."""
-    start = None if initial is None else jnp.asarray(initial)
+def _bounds_and_starts(box: Box, initial: ArrayLike | None) -> tuple[Array, Array, Array]:
+    """Bounds and initial actions `[M, N]` in one floating dtype, at least float32."""
+    starts = None if initial is None else jnp.asarray(initial)
     dtype = jnp.result_type(float)
-    if start is not None:
-        if start.shape != (box.num_dims,):
-            raise ValueError(f"initial must have shape [{box.num_dims}], as the box; got {start.shape}")
-        if start.dtype == jnp.float64:
-            dtype = start.dtype
+    if starts is not None:
+        if starts.ndim not in (1, 2) or starts.shape[-1] != box.num_dims or 0 in starts.shape:
+            expected = f"[{box.num_dims}] or [M, {box.num_dims}]"
+            raise ValueError(f"initial must have shape {expected}, as the box; got {starts.shape}")
+        if starts.dtype == jnp.float64:
+            dtype = starts.dtype
     if isinstance(box.low, np.ndarray) and isinstance(box.high, np.ndarray):
         largest = np.max(np.abs([box.low, box.high, box.high - box.low]))
         if largest > jnp.finfo(dtype).max:
             raise ValueError(f"box must have bounds and widths that are finite in {dtype}; got {box}")
     low, high = jnp.asarray(box.low).astype(dtype), jnp.asarray(box.high).astype(dtype)
-    start = low + 0.5 * (high - low) if start is None else start.astype(dtype)
-    start = jnp.where(jnp.isnan(start), low + 0.5 * (high - low), start)
-    return low, high, jnp.clip(start, low, high)
+    center = low + 0.5 * (high - low)
+    starts = center if starts is None else starts.astype(dtype)
+    starts = jnp.atleast_2d(starts)
+    starts = jnp.where(jnp.isnan(starts), center[None], starts)
+    return low, high, jnp.clip(starts, low[None], high[None])
+
+
+@jax.custom_jvp
+def _clip(action: Array, low: Array, high: Array) -> Array:
+    """Clip away rounding: the derivative is the identity, which jnp.clip's is not at the bounds."""
+    return jnp.clip(action, low, high)
+
+
+@_clip.defjvp
+def _clip_jvp(primals, tangents):
+    return _clip(*primals), tangents[0]
+
+
+def _by_envelope(objective: Objective, action: Array, value: Array) -> Array:
+    """The value, with the derivative of objective(action) in all that the objective closes over."""
+    converted, closed_over = jax.closure_convert(objective, action)
+
+    @jax.custom_jvp
+    def at_maximum(value, action, *closed_over):
+        del action, closed_over
+        return value
+
+    @at_maximum.defjvp
+    def at_maximum_jvp(primals, tangents):
+        value, action, *closed_over = primals
+        _, tangent = jax.jvp(functools.partial(converted, action), closed_over, list(tangents[2:]))
+        return value, tangent
+
+    return at_maximum(*jax.lax.stop_gradient((value, action)), *closed_over)
 
 
 def _check_objective(objective: Objective, action: Array) -> None:
@@ -196,9 +247,11 @@ def _check_objective(objective: Objective, action: Array) -> None:
         raise ValueError(f"objective must return one floating number, shape (), for one action; got {value}")
 
 
-def _first(action: Array, value: Array) -> Maximum:
-    value = finite_or_lowest(value)
-    return Maximum(action, value, jnp.full_like(value, jnp.inf), jnp.int32(1), jnp.int32(0))
+def _first(starts: Array, initial: Candidates) -> Maximum:
+    values = finite_or_lowest(initial.values)
+    i = jnp.argmax(values)
+    upper_bound = jnp.full_like(values[i], jnp.inf)
+    return Maximum(starts[i], values[i], upper_bound, jnp.int32(starts.shape[0]), jnp.int32(0))
 
 
 def _better(best: Maximum, candidates: Candidates, to_action: Callable[[Array], Array]) -> Maximum:
@@ -209,7 +262,7 @@ def _better(best: Maximum, candidates: Candidates, to_action: Callable[[Array], 
     return Maximum(
         jnp.where(better, to_action(candidates.points[i]), best.action),
         jnp.where(better, values[i], best.value),
-        best.upper_bound,
+        jnp.minimum(best.upper_bound, candidates.upper_bound),
         best.num_evaluations + candidates.num_evaluations,
         best.num_gradients + candidates.num_gradients,
     )

@@ -31,12 +31,12 @@ def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
     check_count("num_points", num_points, 2)
     check_count("chunk_size", chunk_size)
 
-    def init(key, objective, initial_point):
+    def init(key, objective, initial):
         del key, objective
-        total = num_points ** initial_point.shape[0]
+        total = num_points ** initial.points.shape[1]
         if total >= 2**31:
-            raise ValueError(f"num_points^N must be below 2^31; got {num_points}^{initial_point.shape[0]}")
-        return (jnp.uint32(0), jnp.zeros_like(initial_point)), None
+            raise ValueError(f"num_points^N must be below 2^31; got {num_points}^{initial.points.shape[1]}")
+        return (jnp.uint32(0), jnp.zeros_like(initial.points[0])), None
 
     def step(key, objective, state):
         del key

@@ -36,10 +36,10 @@ def random_search(*, num_samples: int = 1024, sequence: Literal["sobol", "unifor
     if sequence not in ("sobol", "uniform"):
         raise ValueError(f'sequence must be "sobol" or "uniform"; got {sequence!r}')
 
-    def init(key, objective, initial_point):
+    def init(key, objective, initial):
         del objective
-        shift = jax.random.bits(key, initial_point.shape, jnp.uint32)
-        return (jnp.uint32(0), shift, jnp.zeros_like(initial_point)), None
+        shift = jax.random.bits(key, initial.points.shape[1:], jnp.uint32)
+        return (jnp.uint32(0), shift, jnp.zeros_like(initial.points[0])), None
 
     def step(key, objective, state):
         start, shift, like = state
