@@ -1,0 +1,153 @@
+"""Measure ways to act at one batch size: compile, count, time side by side, and judge by regret in float64."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import harness
+import jax
+import jax.numpy as jnp
+import methods
+import numpy as np
+
+NUM_REGRET_ACTIONS = 1024  # uniform actions a state, for the scale of the regret
+SUCCESSES = (1e-1, 1e-2, 1e-3, 1e-4)
+EMPTY = ("regret", "normalized_regret", "normalized_regret_upper", "success", "bound_violations", "regret_states")
+
+
+def measure_batch(
+    task: methods.Task,
+    ways: Sequence[methods.Method],
+    batch_size: int,
+    key: jax.Array,
+    earlier: Sequence[dict[str, Any]],
+    meter: harness.GemmMeter,
+    *,
+    scale: np.ndarray | None,
+    longest_call_s: float,
+    max_repetitions: int = 500,
+    **limits: float,
+) -> list[dict[str, Any]]:
+    """One row a way, in order; ways that `earlier` rows of smaller batches predict to take too long are skipped.
+
+    Args:
+        scale: of the regret, from `regret_scale`; None where no maximum is known.
+        longest_call_s: calls predicted to take longer are left out.
+        max_repetitions, limits: of `harness.time_interleaved`, with min_time_s and max_time_s.
+    """
+    rows = {way.name: new_row(task, way, batch_size, earlier, longest_call_s) for way in ways}
+    live = [way for way in ways if rows[way.name]["skipped"] is None]
+    states = task.states[0] if batch_size == 1 else task.states[:batch_size]
+    arguments = {way.name: (way.params, key, states) for way in live}
+    compiled = {
+        way.name: harness.compile_call(jax.jit(way.act), *arguments[way.name])
+        if way.jittable
+        else harness.Compiled(way.act, 0.0, None)
+        for way in live
+    }
+    for way in live:
+        look(rows[way.name], task, way, compiled[way.name], arguments[way.name], scale)
+    meter.sample()
+    calls = {name: (compiled[name].function, args) for name, args in arguments.items()}
+    min_repetitions = min(max_repetitions, 200 if batch_size == 1 else 3)
+    repetitions = {"min_repetitions": min_repetitions, "max_repetitions": max_repetitions}
+    timings = harness.time_interleaved(calls, **limits, **repetitions)  # type: ignore[arg-type]
+    for name, timing in timings.items():
+        add_timing(rows[name], timing)
+    meter.sample()
+    return list(rows.values())
+
+
+def new_row(
+    task: methods.Task, way: methods.Method, batch_size: int, rows: Sequence[dict], longest_call_s: float
+) -> dict[str, Any]:
+    """An empty row, marked as skipped where the times of smaller batches predict too long a call."""
+    earlier = [row for row in rows if row["method"] == way.name and row["skipped"] is None]
+    row: dict[str, Any] = {"problem": task.name, "method": way.name, "family": way.family}
+    row |= {"batch_size": batch_size} | dict.fromkeys((*EMPTY, "skipped"))
+    if earlier and earlier[-1]["batch_size"] > 1:
+        predicted_s = earlier[-1]["time_per_decision_s"] * batch_size
+        if predicted_s > longest_call_s:
+            row["skipped"] = f"a call predicted to take over {longest_call_s:g} s (--full raises the limit)"
+    return row
+
+
+def look(row: dict, task: methods.Task, way: methods.Method, compiled: Any, args: tuple, scale: Any) -> None:
+    """Run a method once, and note in its row what is not about time."""
+    result = compiled.function(*args)
+    num_evaluations, num_gradients = methods.counts_of(result)
+    row["compile_time_s"] = compiled.compile_time_s
+    row["num_evaluations"], row["num_gradients"] = num_evaluations, num_gradients
+    row["flops_per_decision"] = methods.flops_per_decision(way, num_evaluations, num_gradients)
+    if scale is not None and row["batch_size"] > 1:
+        row |= regret(task, methods.actions_of(result), scale)
+
+
+def add_timing(row: dict, timing: harness.Timing) -> None:
+    """Times per decision, from times per call."""
+    size = row["batch_size"]
+    row["time_per_decision_s"] = timing.median_s / size
+    row["time_per_decision_p99_s"] = timing.p99_s / size
+    row["spread"] = timing.spread
+    row["times_s"] = [round(time_s, 9) for time_s in timing.times_s]
+
+
+def finish(rows: list[dict[str, Any]], meter: harness.GemmMeter) -> None:
+    """Fill in what compares rows with one another: ratios, fractions of the GEMM rate, regrets at batch 1."""
+    measured = [row for row in rows if row["skipped"] is None]
+    for row in measured:
+        same = [r for r in measured if r["problem"] == row["problem"] and r["batch_size"] == row["batch_size"]]
+        sample = [r["time_per_decision_s"] for r in same if r["method"] == methods.POLICY_ROWS[0]]
+        row["ratio_to_policy_sample"] = row["time_per_decision_s"] / sample[0] if sample else None
+        row["fraction_of_gemm"] = meter.fraction(row["flops_per_decision"], row["time_per_decision_s"])
+        larger = [r for r in measured if (r["problem"], r["method"]) == (row["problem"], row["method"])]
+        most = max(larger, key=lambda r: r["regret_states"] or 0)
+        if most["regret_states"]:  # the same algorithm on more states says more than on the row's own
+            row |= {name: most[name] for name in EMPTY}
+
+
+def regret_scale(task: methods.Task) -> np.ndarray:
+    """Maximum minus the mean over uniform actions, for each state, in float64."""
+    assert task.problem is not None
+    with jax.enable_x64(True):
+        uniform = jax.random.uniform(jax.random.key(1), (NUM_REGRET_ACTIONS, task.box.num_dims), jnp.float64)
+        actions = task.box.low[None] + (task.box.high - task.box.low)[None] * uniform
+        states = np.asarray(task.states, np.float64)
+        values = jax.jit(lambda s, a: jax.lax.map(lambda s: jnp.mean(jax.vmap(
+            lambda a: task.objective(task.params, s, a))(a)), s, batch_size=16))(states, actions)  # fmt: skip
+        return task.problem.maximum - np.asarray(values)
+
+
+def regret(task: methods.Task, actions: jax.Array, scale: np.ndarray) -> dict[str, Any]:
+    """Regret of the actions for the first states, rescored in float64; bounds in the actions' own dtype."""
+    assert task.problem is not None
+    count = len(actions)
+    given = np.asarray(actions)
+    low, high = (np.asarray(bound, given.dtype) for bound in (task.box.low, task.box.high))
+    with jax.enable_x64(True):
+        values = rescore(
+            task.objective, task.params, np.asarray(task.states[:count], np.float64), given.astype(np.float64)
+        )
+    lost = task.problem.maximum[:count] - np.asarray(values)
+    normalized = lost / scale[:count]
+    upper = task.problem.upper_bound
+    above = None
+    if upper is not None and np.all(np.isfinite(upper[:count])):
+        gap = upper[:count] - task.problem.maximum[:count]
+        above = harness.summarize((lost + gap) / (scale[:count] + gap))
+    return {
+        "regret": harness.summarize(lost),
+        "normalized_regret": harness.summarize(normalized),
+        "normalized_regret_upper": above,
+        "success": {str(level): float(np.mean(normalized <= level)) for level in SUCCESSES},
+        "bound_violations": int(np.sum(~np.all((given >= low) & (given <= high), axis=-1))),
+        "regret_states": count,
+    }
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def rescore(objective: Any, params: Any, states: jax.Array, actions: jax.Array) -> jax.Array:
+    """Q of each state's action, in the arguments' own dtype."""
+    return jax.vmap(objective, (None, 0, 0))(params, states, actions)
