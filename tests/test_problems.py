@@ -127,7 +127,6 @@ def test_a_singular_matrix_has_its_maximum_at_a_bound():
         (lambda k: problems.six_joint_arm(k, 1.5), "num_targets"),
         (lambda k: problems.six_joint_arm(k, orientation_weight_m2=-1.0), "orientation_weight_m2"),
         (lambda k: problems.six_joint_arm(k, robot="ur10"), "robot"),
-        (lambda k: problems.quadratic(k, num_dims=9), "num_dims"),
         (lambda k: problems.quadratic(k, 0), "num_states"),
         (lambda k: problems.quadratic(k, curvature="convex"), "curvature"),
         (lambda k: problems.quadratic(k, box=pgjax.Box([0.0], [1.0])), "box"),

@@ -1,4 +1,4 @@
-"""Quadratics over a box, with their exact maxima by enumeration of the box's faces."""
+"""Quadratics over a box, with their exact maxima by enumeration of the faces of each block of dimensions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
+from scipy.sparse import csgraph
 
 from pgjax.checks import check_count
-from pgjax.problems.base import Problem
+from pgjax.problems.base import Problem, box_or_cube
 from pgjax.types import Array, Box, Key
 
-_MAX_DIMS = 8  # 3^8 = 6,561 faces
+_MAX_BLOCK = 8  # 3^8 = 6,561 faces
+_BLOCK = 6
 
 
 def quadratic(
@@ -29,11 +32,12 @@ def quadratic(
     A has random eigenvectors, so the box's corners matter in no single coordinate: clipping the unconstrained
     maximum is wrong. Its eigenvalues have sizes in [0.3, 3]; "concave": all negative (one local maximum),
     "indefinite": every second one positive (maxima on several faces). The entries of s are standard normal.
+    Above 8 dimensions A is block diagonal, in blocks of 6 and a smaller last one, so that the maximum is exact.
 
     Args:
         key: random key, for A and the states.
         num_states: number of states B.
-        num_dims: N, at most 8.
+        num_dims: N.
         curvature: "concave" or "indefinite".
         box: the actions, default [-1, 1]^N.
 
@@ -42,15 +46,15 @@ def quadratic(
     """
     check_count("num_states", num_states)
     check_count("num_dims", num_dims)
-    if num_dims > _MAX_DIMS:
-        raise ValueError(f"num_dims must be at most {_MAX_DIMS}: 3^N faces are enumerated; got {num_dims}")
     if curvature not in ("concave", "indefinite"):
         raise ValueError(f'curvature must be "concave" or "indefinite"; got {curvature!r}')
-    box = Box(np.full(num_dims, -1.0), np.full(num_dims, 1.0)) if box is None else box
-    if box.num_dims != num_dims:
-        raise ValueError(f"box must have num_dims = {num_dims} dimensions; got {box.num_dims}")
+    box = box_or_cube(box, num_dims)
     key_vectors, key_values, key_states = jax.random.split(key, 3)
-    vectors = np.asarray(jax.random.orthogonal(key_vectors, num_dims), np.float64)
+    blocks = [num_dims] if num_dims <= _MAX_BLOCK else [_BLOCK] * (num_dims // _BLOCK)
+    blocks += [num_dims - sum(blocks)] if sum(blocks) < num_dims else []
+    keys = jax.random.split(key_vectors, len(blocks))
+    rotations = [jax.random.orthogonal(k, n) for k, n in zip(keys, blocks, strict=True)]
+    vectors = scipy.linalg.block_diag(*(np.asarray(rotation, np.float64) for rotation in rotations))
     values = -np.asarray(jax.random.uniform(key_values, (num_dims,), minval=0.3, maxval=3.0), np.float64)
     if curvature == "indefinite":
         values[::2] *= -1
@@ -73,6 +77,7 @@ def box_quadratic_maximum(matrix: np.ndarray, linear: np.ndarray, box: Box) -> t
 
     In each dimension the maximum is at the low bound, at the high one, or stationary: each of the 3^N choices
     (faces) has one stationary point, by a linear solve; the best of those inside the box is the maximum.
+    Dimensions that A does not couple are maximized apart, so that N counts the largest coupled block.
 
     Args:
         matrix: A, symmetric, shape `[N, N]`.
@@ -80,17 +85,32 @@ def box_quadratic_maximum(matrix: np.ndarray, linear: np.ndarray, box: Box) -> t
         box: the actions.
 
     Returns: the maximizing actions `[B, N]` and the maxima `[B]`.
-    Cost: 3^N linear solves and 3^N B evaluations, on the host.
+    Raises: ValueError: a block of more than 8 dimensions.
+    Cost: 3^N linear solves and 3^N B evaluations a block, on the host.
     """
-    num_dims = box.num_dims
-    choice = np.array(list(itertools.product((0, 1, 2), repeat=num_dims)))  # [F, N]: low, high, free
-    free = choice == 2
     low, high = np.asarray(box.low, np.float64), np.asarray(box.high, np.float64)
+    num_blocks, block_of = csgraph.connected_components(matrix != 0, directed=False)
+    best_action, maximum = np.empty_like(linear), np.zeros(len(linear))
+    for block in range(num_blocks):
+        dims = np.flatnonzero(block_of == block)
+        if len(dims) > _MAX_BLOCK:
+            raise ValueError(f"matrix must couple at most {_MAX_BLOCK} dimensions, for 3^N faces; got {len(dims)}")
+        actions, maxima = _block_maximum(matrix[np.ix_(dims, dims)], linear[:, dims], low[dims], high[dims])
+        best_action[:, dims] = actions
+        maximum += maxima
+    return best_action, maximum
+
+
+def _block_maximum(
+    matrix: np.ndarray, linear: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum by enumeration of all faces."""
+    choice = np.array(list(itertools.product((0, 1, 2), repeat=len(low))))  # [F, N]: low, high, free
+    free = choice == 2
     fixed = np.where(choice == 1, high, np.where(choice == 0, low, 0.0))
-    system = np.where(free[:, :, None] & free[:, None, :], matrix, 0.0) + np.eye(num_dims) * ~free[:, None, :]
+    system = np.where(free[:, :, None] & free[:, None, :], matrix, 0.0) + np.eye(len(low)) * ~free[:, None, :]
     inverse = np.linalg.pinv(system, hermitian=True)  # a singular face's maximum is on a smaller face too
-    best_action = np.empty((len(linear), num_dims))
-    maximum = np.empty(len(linear))
+    best_action, maximum = np.empty_like(linear), np.empty(len(linear))
     for i, b in enumerate(linear):
         right = np.where(free, -(b + fixed @ matrix), fixed)
         actions = np.einsum("fij,fj->fi", inverse, right)
