@@ -1,0 +1,215 @@
+"""Which maximizer finds argmax_a Q(s, a) best, and within which time?
+
+    python benchmarks/argmax.py [--full] [--problem six_joint_arm] [--batch-sizes 1 256] [--budgets 512 4096] ...
+
+Runs every maximizer with its published settings and with tuned ones at each budget of evaluations, on problems
+whose maximum is known or bracketed. Writes a JSON with a row for each (problem, method, batch size), tables, a
+sentence for each deadline, and figures. The tuned settings come from `argmax_tuning.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import argmax_cases
+import argmax_peers
+import argmax_plots
+import argmax_report
+import argmax_settings
+import built_in
+import harness
+import jax
+import measure
+import tyro
+from argmax_settings import FAMILIES, GRADIENT_COST, PAPER, Setting
+from rich.console import Console
+from rich.progress import Progress
+
+CONSOLE = Console(width=max(shutil.get_terminal_size().columns, 118))
+LIMITS = {"min_time_s": 0.05, "max_time_s": 0.3, "longest_call_s": 0.5, "max_repetitions": 50}
+LIMITS_FULL = {"min_time_s": 0.1, "max_time_s": 1.0, "longest_call_s": 3.0, "max_repetitions": 50}
+TRAINING_STEPS, TRAINING_STEPS_FULL = 800, 4000
+# The sweep over dimensions: families without tuned settings but the budget's, and one tuned one of each kind.
+SWEEP_FAMILIES = ("grid", "uniform search", "CEM", "CMA-ES", "coordinate zoom", "Adam", "L-BFGS", "CEM, L-BFGS")
+SWEEP_BUDGETS = (4096,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Every maximizer by problem, budget and batch size: time and regret."""
+
+    full: bool = False
+    """All problems, budgets and dimensions, longer timings (the default run is a sample of them)."""
+    problem: tuple[str, ...] = ()
+    """Problems to run; default: two, or with --full all."""
+    batch_sizes: tuple[int, ...] = ()
+    """States decided at once; default 1 256, with --full 1 256 4096. All but the main problems take 256 alone."""
+    budgets: tuple[int, ...] = ()
+    """Evaluations a decision (a gradient counts three), of 32 128 512 4096 32768; default 128 4096."""
+    methods: tuple[str, ...] = ()
+    """Families to run; default all."""
+    peers: bool = True
+    """Whether to measure public peers beside pgjax."""
+    output: Path = Path("results/argmax.json")
+    """The JSON to write; the figures lie beside it."""
+
+    def check(self) -> None:
+        """Raise ValueError, naming the option, for what cannot be run."""
+        known = (*argmax_cases.NAMES, *sweep_names())
+        for name in self.problem:
+            if name not in known:
+                raise ValueError(f"--problem: expected some of {', '.join(known)}; got {name!r}")
+        for size in self.batch_sizes:
+            if size < 1:
+                raise ValueError(f"--batch-sizes: expected positive integers; got {size}")
+        for budget in self.budgets:
+            if budget not in argmax_settings.BUDGETS:
+                raise ValueError(f"--budgets: expected some of {argmax_settings.BUDGETS}; got {budget}")
+        families = dict.fromkeys((*FAMILIES, *(setting.family for setting in PAPER), "policy"))
+        for name in self.methods:
+            if name not in families:
+                raise ValueError(f"--methods: expected some of {', '.join(families)}; got {name!r}")
+        if self.output.suffix != ".json" or self.output.is_dir():
+            raise ValueError(f"--output: expected the name of a .json file; got {self.output}")
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--output: cannot make its folder: {error}") from error
+
+    def resolved(self) -> Options:
+        """The options with their defaults filled in."""
+        names = (*argmax_cases.NAMES, *sweep_names()) if self.full else argmax_cases.TIMED_EVERYWHERE[:2]
+        return dataclasses.replace(
+            self,
+            problem=tuple(dict.fromkeys(self.problem or names)),
+            batch_sizes=tuple(sorted(set(self.batch_sizes or ((1, 256, 4096) if self.full else (1, 256))))),
+            budgets=tuple(sorted(set(self.budgets or (argmax_settings.BUDGETS if self.full else (128, 4096))))),
+        )
+
+
+def sweep_names() -> list[str]:
+    """The problems of the sweep over dimensions, but for six dimensions, which every run has."""
+    return [f"{f}_{n}d" for f in argmax_cases.DIMENSION_FAMILIES for n in argmax_cases.DIMENSIONS if n != 6]
+
+
+def settings_for(options: Options, name: str, num_dims: int, tuned: dict[str, dict[str, str]]) -> list[Setting]:
+    """The settings to run on a problem: published ones and, for each budget, the tuned one of each family."""
+    in_sweep = name in sweep_names()
+    settings = [] if in_sweep else list(PAPER)
+    for family in SWEEP_FAMILIES if in_sweep else FAMILIES:
+        for budget in SWEEP_BUDGETS if in_sweep else options.budgets:
+            found = argmax_settings.candidates(family, budget, num_dims)
+            label = tuned.get(family, {}).get(str(budget))
+            settings += found if len(found) == 1 else [setting for setting in found if setting.label == label]
+    return [setting for setting in settings if not options.methods or setting.family in options.methods]
+
+
+def run_problem(
+    options: Options, name: str, tuned: dict[str, dict[str, str]], meter: harness.GemmMeter, progress: Progress
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the problem is, and its rows."""
+    everywhere = name in argmax_cases.TIMED_EVERYWHERE
+    batch_sizes = options.batch_sizes if everywhere else (max(s for s in options.batch_sizes if s <= 256),)
+    steps = TRAINING_STEPS_FULL if options.full else TRAINING_STEPS
+    case = argmax_cases.make_case(name, "report", max(256, *batch_sizes), steps)
+    task = case.task
+    assert task.problem is not None
+    settings = {
+        setting.name: setting
+        for setting in settings_for(options, name, task.box.num_dims, tuned)
+        if not setting.num_proposals or case.policy is not None
+    }
+    ways = [argmax_cases.way_of(case, setting) for setting in settings.values()]
+    if not options.methods or "policy" in options.methods:
+        ways = argmax_cases.policy_ways(case) + ways
+    scale = measure.regret_scale(task)
+    rows: list[dict[str, Any]] = []
+    bar = progress.add_task(name, total=len(batch_sizes))
+    for batch_size in batch_sizes:
+        key = jax.random.key(22)
+        limits = LIMITS_FULL if options.full else LIMITS
+        rows += measure.measure_batch(task, ways, batch_size, key, rows, meter, scale=scale, **limits)
+        progress.advance(bar)
+    for row in rows:
+        add_setting(row, settings.get(row["method"]), task.box.num_dims)
+    upper = task.problem.upper_bound
+    about = {
+        "title": case.title,
+        "family": case.family,
+        "num_dims": task.box.num_dims,
+        "num_states": len(task.states),
+        "maximum": "exact" if upper is None else "bracketed",
+    }
+    jax.clear_caches()  # hundreds of programs a problem, none used again
+    return about, rows
+
+
+def add_setting(row: dict[str, Any], setting: Setting | None, num_dims: int) -> None:
+    """Note in a row how its method was set, and what it costs in evaluations."""
+    row["num_dims"] = num_dims
+    row["budget"] = setting.budget if setting else None
+    row["setting"] = "policy" if setting is None else "paper" if setting.budget is None else "tuned"
+    row["num_steps"] = setting.num_steps if setting else 0
+    if row["skipped"] is None:
+        row["cost"] = row["num_evaluations"] + GRADIENT_COST * row["num_gradients"]
+        row["time_per_call_s"] = row["time_per_decision_s"] * row["batch_size"]
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Measure everything that the options ask for."""
+    start = time.perf_counter()
+    tuned = harness.read_json(argmax_settings.TUNED)
+    machine, meter = harness.machine_record(), harness.GemmMeter()
+    CONSOLE.print(f"device: {machine['device_kind']} ({machine['backend']}), {machine['device_count']} of them")
+    about, rows = {}, []
+    with Progress(console=CONSOLE, transient=True) as progress:
+        for name in options.problem:
+            about[name], of_problem = run_problem(options, name, tuned["choices"], meter, progress)
+            rows += of_problem
+        peer_rows = argmax_peers.measure() if options.peers else []
+    measure.finish(rows, meter)
+    result = {
+        "machine": machine,
+        "settings": dataclasses.asdict(options) | {"output": options.output.name},
+        "tuned": tuned,
+        "gemm": meter.record(),
+        "problems": about,
+        "rows": rows,
+        "peers": peer_rows,
+        "built_in": built_in.measure() if options.full else [],
+    }
+    result["deadlines"] = argmax_report.deadlines(result)
+    return result | {"wall_time_s": time.perf_counter() - start}
+
+
+def main() -> int:
+    """Run from the command line."""
+    options = tyro.cli(Options)
+    try:
+        options.check()
+        options = options.resolved()
+    except ValueError as error:
+        Console(stderr=True).print(str(error), style="red", highlight=False)
+        return 2
+    try:
+        result = run(options)
+    except KeyboardInterrupt:
+        CONSOLE.print("interrupted; nothing was written, earlier results are as they were")
+        return 130
+    if not result["rows"]:
+        CONSOLE.print("no method was measured: the ones asked for do not run on these problems")
+        return 1
+    harness.write_json(options.output, result)
+    figures = argmax_plots.plot_result(options.output)
+    argmax_report.show(CONSOLE, result)
+    CONSOLE.print(f"{result['wall_time_s']:.0f} s; wrote {', '.join(str(p) for p in (options.output, *figures))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

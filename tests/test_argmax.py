@@ -1,0 +1,157 @@
+"""The argmax benchmark: settings that cost what they say, options, a small run as a user starts it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import argmax
+import argmax_cases
+import argmax_settings
+import argmax_tuning
+import harness
+import jax
+import jax.numpy as jnp
+import measure
+import numpy as np
+import pytest
+from argmax_settings import FAMILIES, GRADIENT_COST, PAPER, candidates
+
+import pgjax
+
+ROOT = Path(__file__).parent.parent
+BOX = pgjax.Box([-1.0] * 3, [1.0] * 3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tuned_settings_cost_their_budget_at_most(family):
+    budget = 512
+    for setting in candidates(family, budget, 3)[:2]:
+        starts = jnp.zeros((max(setting.num_proposals, 1), 3))
+        best = pgjax.maximize(
+            jax.random.key(0),
+            lambda a: -jnp.sum(jnp.square(a)),
+            BOX,
+            setting.maximizer,
+            num_steps=setting.num_steps,
+            initial=starts,
+        )
+        cost = int(best.num_evaluations) + GRADIENT_COST * int(best.num_gradients)
+        assert 0.6 * budget < cost <= budget + 1, setting.name
+
+
+def test_every_family_has_equally_many_tries_at_most():
+    for family in FAMILIES:
+        for budget in argmax_settings.BUDGETS:
+            found = candidates(family, budget, 6)
+            assert len(found) <= argmax_settings.NUM_CANDIDATES
+            assert len({setting.name for setting in found}) == len(found)
+            assert all(setting.family == family and setting.budget == budget for setting in found)
+
+
+def test_published_settings_have_names_of_their_own():
+    assert len({setting.name for setting in PAPER}) == len(PAPER)
+
+
+@pytest.mark.parametrize("name", ["six_joint_arm", "rastrigin_2d"])
+def test_splits_have_states_of_their_own(name):
+    tune, report = (argmax_cases.make_case(name, split, 8, 0).task.states for split in ("tune", "report"))
+    assert not np.any(np.all(np.asarray(tune)[:, None] == np.asarray(report)[None], axis=-1))
+
+
+def test_critics_splits_have_states_of_their_own():
+    tune, report = (argmax_cases.make_case("relu_2x32_late", split, 300, 0) for split in ("tune", "report"))
+    assert len(tune.task.states) == len(report.task.states) == 300
+    assert not np.any(
+        np.all(np.asarray(tune.task.states)[:, None] == np.asarray(report.task.states)[None], axis=-1)
+    )
+
+
+def test_a_known_best_action_has_no_regret_and_an_action_outside_is_counted():
+    case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
+    scale = measure.regret_scale(case.task)
+    best = jnp.asarray(case.task.problem.best_action, jnp.float32)
+    row = measure.regret(case.task, best, scale)
+    assert abs(row["normalized_regret"]["median"]) < 1e-5
+    assert row["success"]["0.0001"] == 1
+    assert row["bound_violations"] == 0
+    assert row["normalized_regret_upper"] is None
+    outside = measure.regret(case.task, best + 2.5, scale)
+    assert outside["bound_violations"] == 8
+    assert outside["success"]["0.1"] == 0
+
+
+def test_the_upper_end_of_a_bracket_gives_the_larger_regret():
+    case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
+    problem = case.task.problem._replace(upper_bound=case.task.problem.maximum + 0.1)
+    row = measure.regret(
+        case.task._replace(problem=problem), case.task.states[:, :2], measure.regret_scale(case.task)
+    )
+    assert row["normalized_regret_upper"]["median"] > row["normalized_regret"]["median"]
+
+
+def test_tuning_chooses_the_lowest_mean_logarithm():
+    tries = [
+        {"family": "CEM", "budget": 32, "label": label, "problem": problem, "median_normalized_regret": regret}
+        for label, regrets in {"even": (0.1, 0.1), "uneven": (0.001, 0.2), "nowhere": (0.5, 0.5)}.items()
+        for problem, regret in zip("ab", regrets, strict=True)
+    ]
+    assert argmax_tuning.choose(tries) == {"CEM": {"32": "uneven"}}
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--problem", ["seven_joint_arm"]),
+        ("--batch-sizes", ["0"]),
+        ("--budgets", ["33"]),
+        ("--methods", ["annealing"]),
+        ("--output", ["result.txt"]),
+    ],
+)
+def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(argmax, "run", lambda options: pytest.fail("it ran"))
+    monkeypatch.setattr(sys, "argv", ["argmax.py", option, *values])
+    assert argmax.main() == 2
+    assert option in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
+    output = tmp_path / "result.json"
+    output.write_text("earlier")
+
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(argmax, "run", interrupted)
+    monkeypatch.setattr(sys, "argv", ["argmax.py", "--output", str(output)])
+    assert argmax.main() == 130
+    assert output.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A small run in a process of its own, with JAX's default settings: its JSON and its output."""
+    output = tmp_path_factory.mktemp("run") / "small.json"
+    arguments = ("--problem", "planted_peaks_2d", "six_joint_arm_step", "--methods", "CEM", "coordinate zoom")
+    arguments += ("--budgets", "512", "--batch-sizes", "64", "--no-peers", "--output", output)
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    script = ROOT / "benchmarks" / "argmax.py"
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return harness.read_json(output), output, done.stdout
+
+
+def test_a_run_has_rows_with_regret_time_and_cost(small_run):
+    result, output, printed = small_run
+    assert set(result["problems"]) == {"planted_peaks_2d", "six_joint_arm_step"}
+    assert {row["setting"] for row in result["rows"]} == {"paper", "tuned"}
+    for row in result["rows"]:
+        assert row["cost"] == row["num_evaluations"] + GRADIENT_COST * row["num_gradients"]
+        assert row["time_per_call_s"] > 0
+        assert row["bound_violations"] == 0
+        assert row["normalized_regret"]["median"] < 1
+    assert output.name in printed
+    assert len(list(output.parent.glob("*.png"))) >= 2
