@@ -58,7 +58,7 @@ def _draw(sampler: Callable[..., Array], key: Key, shape: Shape, dtype: DTypeLik
 
     if size <= _MAX_FUSED:
         return draw(key_data).reshape(shape)
-    return materialize(draw, key_data, word=key_data[0]).reshape(shape)
+    return materialize(draw(key_data)).reshape(shape)
 
 
 def _is_partitionable_threefry(key: Key) -> bool:

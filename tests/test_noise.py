@@ -7,7 +7,6 @@ import pytest
 from jax.errors import KeyReuseError
 
 from pgjax import noise
-from pgjax.materialize import materialize
 
 PAIRS = {"normal": (noise.normal, jax.random.normal), "uniform": (noise.uniform, jax.random.uniform)}
 SHAPES = [(), (6,), (32,), (33,), (100, 7), (0, 3), (3, 5, 64)]
@@ -64,14 +63,3 @@ def test_inside_scan_and_grad():
 
     expected = sum(jnp.sum(jax.random.normal(k, (64,))) for k in jax.random.split(jax.random.key(0), 3))
     np.testing.assert_allclose(jax.jit(jax.grad(total))(2.0), expected, rtol=1e-5)
-
-
-def test_materialize_is_the_function_itself():
-    def double(x):
-        return 2 * x
-
-    x = jnp.arange(5.0)
-    for word in (0, 1, 2**32 - 1):
-        np.testing.assert_array_equal(
-            jax.jit(lambda x, w: materialize(double, x, word=w))(x, jnp.uint32(word)), 2 * x
-        )

@@ -43,7 +43,7 @@ def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
         start, like = state
         total = num_points ** like.shape[0]
         size = min(chunk_size, total)
-        points = materialize(lambda start: _grid_points(start, size, num_points, like), start, word=start)
+        points = materialize(_grid_points(start, size, num_points, like))
         return ((start + jnp.uint32(size)) % jnp.uint32(total), like), evaluate(objective, points)
 
     return Maximizer(init, step, lambda num_dims: min(chunk_size, num_points**num_dims))

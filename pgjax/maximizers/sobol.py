@@ -33,7 +33,7 @@ def sobol_points(start: Array, num_points: int, shift: Array) -> Array:
     num_dims = shift.shape[0]
     if num_dims > _MAX_DIMS:
         raise ValueError(f"the Sobol sequence is offered up to {_MAX_DIMS} dimensions; got {num_dims}")
-    return materialize(lambda *operands: _points(num_points, *operands), start, shift, word=shift[0])
+    return materialize(_points(num_points, start, shift))
 
 
 def _points(num_points: int, start: Array, shift: Array) -> Array:

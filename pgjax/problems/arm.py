@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgjax.checks import check_count
+from pgjax.materialize import materialize
 from pgjax.problems.base import Problem
 from pgjax.types import Array, Box, Key
 
@@ -29,6 +30,7 @@ _DH = {
 }
 Robot: TypeAlias = Literal["ur5e", "ur5"]
 Vector: TypeAlias = tuple[Array, ...]
+Frame: TypeAlias = tuple[Vector, Vector, Vector, Vector]  # origin, and axes x, y, z
 Number: TypeAlias = Array | float
 
 
@@ -79,35 +81,47 @@ def _objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Array, A
     """Q with its gradient in the action in closed form.
 
     Joint i turns the tool about the axis z_i through p_i, so dp / da_i = z_i x (p - p_i), and the columns r_k
-    of R move by z_i x r_k: d(|R - R_s|_F^2 / 2) / da_i = -z_i . sum_k r_k x r_sk. In the automatic derivative
-    XLA on CPU computes the chain of joints many times over, at 10 times the cost and more.
+    of R move by z_i x r_k: d(|R - R_s|_F^2 / 2) / da_i = -z_i . sum_k r_k x r_sk. With the wrench
+    w = beta sum_k r_k x r_sk - 2 p x e for the error e = p - p_s, the gradient is z_i . (w + 2 p_i x e).
+    What several components need is materialized, as XLA on CPU computes the chain of joints anew for each.
     """
 
     @jax.custom_jvp
     def objective(state: Array, action: Array) -> Array:
-        position, axes, _ = _forward(action, robot)
-        squares = [jnp.square(p - state[..., i]) for i, p in enumerate(position)]
-        turned = [jnp.square(r - s) for r, s in zip(_flatten(axes), _flatten(_target_axes(state)), strict=True)]
+        return _value(state, _chain(_base(action), *_turns(action), robot)[-1])
+
+    def _value(state: Array, tool: Frame) -> Array:
+        squares = [jnp.square(p - state[..., i]) for i, p in enumerate(tool[0])]
+        turned = [
+            jnp.square(r - s) for r, s in zip(_flatten(tool[1:]), _flatten(_target_axes(state)), strict=True)
+        ]
         return -(_sum(squares) + 0.5 * orientation_weight_m2 * _sum(turned))
 
     @objective.defjvp
     def objective_jvp(primals, tangents):
         (state, action), (state_dot, action_dot) = primals, tangents
-        position, axes, joints = _forward(action, robot)
+        cos, sin = materialize(_turns(action))
+        lower = _chain(_base(action), cos[:3], sin[:3], robot)
+        upper = _chain(materialize(lower[-1]), cos[3:], sin[3:], robot, 3)
+        position, *axes = upper[-1]
         error = tuple(p - state[..., i] for i, p in enumerate(position))
         twists = [_cross(r, s) for r, s in zip(axes, _target_axes(state), strict=True)]
-        torque = tuple(sum(parts) for parts in zip(*twists, strict=True))
-        gradient = []
-        for origin, axis in joints:
-            arm = tuple(p - o for p, o in zip(position, origin, strict=True))
-            gradient.append(orientation_weight_m2 * _dot(axis, torque) - 2 * _dot(error, _cross(axis, arm)))
+        wrench = tuple(
+            orientation_weight_m2 * sum(parts) - 2 * moment
+            for *parts, moment in zip(*twists, _cross(position, error), strict=True)
+        )
+        wrench, error = materialize((wrench, error))
+        gradient = [
+            _dot(frame[3], _combine(1.0, wrench, 2.0, _cross(frame[0], error)))
+            for frame in (*lower[:-1], *upper[:-1])
+        ]
         reached = jnp.stack([*position, *(axis[row] for row in range(3) for axis in axes)], axis=-1)
         weight = jnp.asarray([2.0] * 3 + [orientation_weight_m2] * 9, reached.dtype)
         state_gradient = (reached - state) * jnp.broadcast_to(weight, reached.shape)
         value_dot = jnp.sum(jnp.stack(gradient, axis=-1) * action_dot, -1) + jnp.sum(
             state_gradient * state_dot, -1
         )
-        return objective(state, action), value_dot
+        return _value(state, upper[-1]), value_dot
 
     return objective
 
@@ -125,30 +139,35 @@ def forward_kinematics(angles_rad: Array, robot: Robot = "ur5e") -> tuple[Array,
     Differentiable in: angles_rad.
     Reference: Denavit & Hartenberg (1955), A kinematic notation for lower-pair mechanisms.
     """
-    position, axes, _ = _forward(jnp.asarray(angles_rad), robot)
+    angles_rad = jnp.asarray(angles_rad)
+    position, *axes = _chain(_base(angles_rad), *_turns(angles_rad), robot)[-1]
     return jnp.stack(position, -1), jnp.stack([jnp.stack(axis, -1) for axis in axes], -1)
 
 
-def _forward(angles_rad: Array, robot: Robot) -> tuple[Vector, tuple[Vector, ...], list[tuple[Vector, Vector]]]:
-    """Position and axes x, y, z of the tool, and the origin and axis of every joint.
+def _turns(angles_rad: Array) -> tuple[Vector, Vector]:
+    """Cosines and sines of the angles; each number is an array of its own, so that a batch of arms vectorizes."""
+    angles = [angles_rad[..., i] for i in range(angles_rad.shape[-1])]
+    return tuple(map(jnp.cos, angles)), tuple(map(jnp.sin, angles))
 
-    Each number is an array of its own, so that a batch of arms vectorizes.
-    """
+
+def _base(angles_rad: Array) -> Frame:
     one = jnp.ones_like(angles_rad[..., 0])
     zero = jnp.zeros_like(one)
-    position: Vector = (zero, zero, zero)
-    x: Vector = (one, zero, zero)
-    y: Vector = (zero, one, zero)
-    z: Vector = (zero, zero, one)
-    joints: list[tuple[Vector, Vector]] = []
-    for i, (a, d, alpha) in enumerate(zip(*_DH[robot], strict=True)):
-        joints.append((position, z))
-        cos, sin = jnp.cos(angles_rad[..., i]), jnp.sin(angles_rad[..., i])
+    return (zero, zero, zero), (one, zero, zero), (zero, one, zero), (zero, zero, one)
+
+
+def _chain(frame: Frame, cosines: Vector, sines: Vector, robot: Robot, first: int = 0) -> list[Frame]:
+    """The frame of the first joint, which is given, of those after it, and what the last joint's turn leads to."""
+    frames = [frame]
+    for i, (cos, sin) in enumerate(zip(cosines, sines, strict=True), start=first):
+        a, d, alpha = (parameters[i] for parameters in _DH[robot])
+        position, x, y, z = frames[-1]
         x, turned = _combine(cos, x, sin, y), _combine(-sin, x, cos, y)
         position = tuple(p + d * zi + a * xi for p, zi, xi in zip(position, z, x, strict=True))
         cos_alpha, sin_alpha = round(math.cos(alpha), 15), round(math.sin(alpha), 15)
         y, z = _combine(cos_alpha, turned, sin_alpha, z), _combine(-sin_alpha, turned, cos_alpha, z)
-    return position, (x, y, z), joints
+        frames.append((position, x, y, z))
+    return frames
 
 
 def _target_axes(state: Array) -> tuple[Vector, ...]:
@@ -156,7 +175,7 @@ def _target_axes(state: Array) -> tuple[Vector, ...]:
     return tuple(tuple(state[..., 3 + 3 * row + column] for row in range(3)) for column in range(3))
 
 
-def _flatten(vectors: tuple[Vector, ...]) -> list[Array]:
+def _flatten(vectors: Sequence[Vector]) -> list[Array]:
     return [number for vector in vectors for number in vector]
 
 
