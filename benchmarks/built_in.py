@@ -1,6 +1,6 @@
 """What does a critic whose maximum is built in give up in fit, and save in time?
 
-    python benchmarks/built_in.py [--steps 2000] [--hidden-sizes 64 64] [--batch-sizes 1 256 4096] ...
+    python benchmarks/built_in.py [--steps 1500] [--hidden-sizes 64 64] [--batch-sizes 1 256 4096] ...
 
 Fits the critics of `pgjax.critics` and a plain `QNetwork` to the six-joint arm's Q, on the same data for the same
 steps, and acts greedily on each. The critics change Q, so that regret is under the arm's true Q, never under their
@@ -44,7 +44,7 @@ LIMITS: dict[str, Any] = {"min_time_s": 0.1, "max_time_s": 0.5, "min_repetitions
 class Options:
     """Critics with a built-in maximum against a plain one with a search, fitted to the six-joint arm's Q."""
 
-    steps: int = 2000
+    steps: int = 1500
     """Training steps of each critic."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Of every critic's torso."""

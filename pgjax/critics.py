@@ -84,7 +84,7 @@ class BoxCritic(nn.Module):
         action = jax.lax.stop_gradient(self._argmax(heads))
         low, high = _bounds(self.box, action)
         action = jnp.clip(jnp.where(jnp.isnan(action), low + 0.5 * (high - low), action), low, high)
-        return action, self._value(heads, action)
+        return action, self._highest(heads, action)
 
     def heads(self, state: Array) -> Any:
         """What the network says of each state; arrays that lead with the batch shape."""
@@ -95,6 +95,10 @@ class BoxCritic(nn.Module):
 
     def _argmax(self, heads: Any) -> Array:
         raise NotImplementedError
+
+    def _highest(self, heads: Any, action: Array) -> Array:
+        """The value of the best action; to be replaced where it is known without interpolating."""
+        return self._value(heads, action)
 
     def _head(self, size: int, name: str, features: Array, gain: float = VALUE_GAIN) -> Array:
         """A linear head's output, in at least float32."""
@@ -230,6 +234,10 @@ class ControlPointCritic(BoxCritic):
     def _argmax(self, heads: ControlPoints) -> Array:
         best = jnp.argmax(heads.value, axis=-1)[..., None, None]
         return jnp.take_along_axis(heads.action, best, axis=-2)[..., 0, :]
+
+    def _highest(self, heads: ControlPoints, action: Array) -> Array:
+        del action
+        return jnp.max(heads.value, axis=-1)
 
 
 class FactoredCritic(BoxCritic):

@@ -120,6 +120,7 @@ def test_control_points_maximum_is_the_highest_point_exactly(num_nearest):
     points = heads_of(critic, params, states)
     action, value = greedy(critic, params, states)
     np.testing.assert_array_equal(value, jnp.max(points.value, axis=-1))
+    np.testing.assert_array_equal(value, apply(critic, params, states, action))
     best = jnp.argmax(points.value, axis=-1)
     np.testing.assert_array_equal(action, points.action[jnp.arange(50), best])
     if num_nearest == 8:  # the textbook's formula, at an action that is no control point
@@ -202,7 +203,8 @@ def test_gradient_of_the_maximum_is_the_envelope_theorems(family, rng):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
         # The maximum's own derivative along a random direction, where the best action moves too.
         direction = jax.tree.map(lambda p: rng.normal(size=p.shape), params)
-        up, down = (jax.tree.map(lambda p, d: p + t * d, params, direction) for t in (1e-6, -1e-6))
+        up = jax.tree.map(lambda p, d: p + 1e-6 * d, params, direction)
+        down = jax.tree.map(lambda p, d: p - 1e-6 * d, params, direction)
         expected = (highest(up)[0][0] - highest(down)[0][0]) / 2e-6
         slope = sum(np.sum(g * d) for g, d in zip(*map(jax.tree.leaves, (given, direction)), strict=True))
         np.testing.assert_allclose(slope, expected, rtol=1e-5)
