@@ -50,7 +50,7 @@ def inside(action, box):
 def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
     box = make_box(num_dims)
     critic, params = make(family, box, 3.0)
-    states = make_states(32)
+    states = make_states(16)
     action, value = greedy(critic, params, states)
     bounds = zip(box.low, box.high, strict=True)
     line = [np.linspace(low, high, 201 if num_dims == 2 else 20_001) for low, high in bounds]
@@ -68,7 +68,7 @@ def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
 def test_no_random_action_is_higher(family):
     num_dims, box = 6, make_box(6)
     critic, params = make(family, box, 2.0)
-    states = make_states(64)
+    states = make_states(16)
     action, value = greedy(critic, params, states)
     uniform = jax.random.uniform(jax.random.key(2), (4096, 1, num_dims))
     low, high = (jnp.asarray(bound, jnp.float32) for bound in (box.low, box.high))
@@ -76,7 +76,7 @@ def test_no_random_action_is_higher(family):
     near = jnp.clip(action[None] + 0.01 * (uniform - 0.5), low[None, None], high[None, None])
     for tried in (actions, near):
         values = apply(critic, params, states, tried)
-        assert values.shape == (4096, 64)
+        assert values.shape == (4096, 16)
         assert np.all(values <= value[None] + 2e-6 * (1 + np.abs(value))[None])
 
 
@@ -84,12 +84,12 @@ def test_no_random_action_is_higher(family):
 def test_quadratic_maximum_is_the_oracles(num_dims):
     box = make_box(num_dims)
     critic, params = make("quadratic", box, 3.0)
-    states = make_states(64)
+    states = make_states(16)
     _, value = greedy(critic, params, states)
     heads = heads_of(critic, params, states)
     half_width = (box.high - box.low) / 2
     clipped = 0
-    for i in range(64):
+    for i in range(16):
         factor = np.asarray(heads.factor[i], np.float64) / half_width[:, None]
         vertex = (box.low + half_width) + half_width * np.asarray(heads.vertex[i], np.float64)
         matrix = -factor @ factor.T
@@ -97,7 +97,7 @@ def test_quadratic_maximum_is_the_oracles(num_dims):
         expected = heads.value[i] + best + 0.5 * vertex @ matrix @ vertex
         np.testing.assert_allclose(value[i], expected, rtol=1e-4, atol=1e-4)
         clipped += not inside(vertex, box)
-    assert clipped > 10  # the interesting case is there
+    assert clipped > 2  # the interesting case is there
 
 
 def test_quadratic_is_the_paper_s_formula():
@@ -116,13 +116,13 @@ def test_quadratic_is_the_paper_s_formula():
 def test_control_points_maximum_is_the_highest_point_exactly(num_nearest):
     box = make_box(3)
     critic, params = make("control points", box, 2.0, num_points=8, num_nearest=num_nearest)
-    states = make_states(50)
+    states = make_states(16)
     points = heads_of(critic, params, states)
     action, value = greedy(critic, params, states)
     np.testing.assert_array_equal(value, jnp.max(points.value, axis=-1))
     np.testing.assert_array_equal(value, apply(critic, params, states, action))
     best = jnp.argmax(points.value, axis=-1)
-    np.testing.assert_array_equal(action, points.action[jnp.arange(50), best])
+    np.testing.assert_array_equal(action, points.action[jnp.arange(16), best])
     if num_nearest == 8:  # the textbook's formula, at an action that is no control point
         a = jnp.zeros(3) - 0.3
         offset = (a[None, None] - points.action) / jnp.asarray((box.high - box.low) / 2, jnp.float32)[None, None]
@@ -136,7 +136,7 @@ def test_control_points_that_coincide_keep_the_maximum_and_finite_gradients():
     critic, params = make("control points", make_box(2), num_points=6, num_nearest=3)
     center = jax.tree.map(jnp.zeros_like, params["params"]["action"])  # all points there
     params = {"params": params["params"] | {"action": center}}
-    states = make_states(20)
+    states = make_states(16)
     action, value = greedy(critic, params, states)
     np.testing.assert_array_equal(value, jnp.max(heads_of(critic, params, states).value, axis=-1))
     slope = jax.jit(jax.grad(lambda p, a: jnp.sum(critic.apply(p, states, a)), (0, 1)))
@@ -149,9 +149,9 @@ def test_control_points_that_coincide_keep_the_maximum_and_finite_gradients():
 def test_factored_maximum_is_that_of_all_combinations_of_bins(num_bins):
     box = make_box(3)
     critic, params = make("factored", box, num_bins=num_bins)
-    states = make_states(9)
+    states = make_states(16)
     heads = heads_of(critic, params, states)
-    assert heads.shape == (9, 3, num_bins)
+    assert heads.shape == (16, 3, num_bins)
     line = [np.linspace(low, high, num_bins) for low, high in zip(box.low, box.high, strict=True)]
     corners = jnp.asarray(list(itertools.product(*line)), jnp.float32)
     sums = [sum(heads[:, i, k] for i, k in enumerate(c)) / 3 for c in itertools.product(range(num_bins), repeat=3)]
@@ -171,15 +171,15 @@ def test_value_is_apply_under_every_transformation(family):
         action, value = greedy(critic, params, states)
         assert (action.shape, value.shape) == ((*batch_shape, 3), batch_shape)
         np.testing.assert_allclose(value, apply(critic, params, states, action), rtol=1e-6, atol=1e-7)
-    states = make_states(4)
+    states = make_states(16)
     action, value = greedy(critic, params, states)
     mapped_action, mapped_value = jax.jit(jax.vmap(critic.greedy, (None, 0)))(params, states)
     np.testing.assert_allclose(mapped_action, action, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(mapped_value, value, rtol=1e-5, atol=1e-5)
     # Batch shapes broadcast both ways.
-    assert apply(critic, params, states, action[0]).shape == (4,)
-    assert apply(critic, params, states[0], action).shape == (4,)
-    assert apply(critic, params, states, jnp.stack([action, action])).shape == (2, 4)
+    assert apply(critic, params, states, action[0]).shape == (16,)
+    assert apply(critic, params, states[0], action).shape == (16,)
+    assert apply(critic, params, states, jnp.stack([action, action])).shape == (2, 16)
     np.testing.assert_allclose(
         apply(critic, params, states[0], action)[1], apply(critic, params, states[0], action[1]), rtol=1e-5
     )
@@ -215,7 +215,7 @@ def test_gradient_of_the_maximum_is_the_envelope_theorems(family, rng):
 def test_dtypes(family, dtype):
     with jax.enable_x64(dtype == "float64"):
         critic, params = make(family, make_box(3), param_dtype=dtype)
-        states = make_states(4).astype(dtype)
+        states = make_states(16).astype(dtype)
         action, value = greedy(critic, params, states)
         wide = jnp.float64 if dtype == "float64" else jnp.float32
         assert action.dtype == value.dtype == wide
@@ -241,10 +241,10 @@ def test_a_dimension_of_width_zero_is_fixed(family):
 def test_outputs_that_are_not_finite_leave_the_action_in_the_box(family, bad):
     box = make_box(3)
     critic, params = make(family, box)
-    states = make_states(4).at[1].set(bad)
+    states = make_states(16).at[1].set(bad)
     action, value = greedy(critic, params, states)
     assert inside(action, box)
-    clean = greedy(critic, params, make_states(4))
+    clean = greedy(critic, params, make_states(16))
     for i in (0, 2, 3):  # other states do not suffer
         np.testing.assert_allclose(value[i], clean[1][i], rtol=1e-5)
     if np.isnan(bad):
