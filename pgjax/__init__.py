@@ -1,6 +1,7 @@
 """pgjax: learn the policy directly, or learn Q(s, a) and search for its maximum? Answered in JAX."""
 
 from pgjax import distributions, maximizers, problems
+from pgjax.critics import ControlPointCritic, FactoredCritic, QuadraticCritic
 from pgjax.maximizers import Maximum, maximize, maximize_batch
 from pgjax.networks import MLP, CategoricalPolicy, GaussianPolicy, QNetwork, QValues, ValueNetwork
 from pgjax.policies import distribution, entropy, kl_divergence, log_prob, mode, sample, sample_and_log_prob
@@ -12,10 +13,13 @@ __all__ = [
     "MLP",
     "Box",
     "CategoricalPolicy",
+    "ControlPointCritic",
+    "FactoredCritic",
     "GaussianPolicy",
     "Maximum",
     "QNetwork",
     "QValues",
+    "QuadraticCritic",
     "ValueNetwork",
     "distribution",
     "distributions",

@@ -22,8 +22,8 @@ Initialization: TypeAlias = Literal["lecun", "orthogonal"]
 
 # Gain of the last layer under "orthogonal": small for a policy, so that it starts near uniform, 1 for a value
 # (Andrychowicz et al., 2021, What matters for on-policy deep actor-critic methods?, section 3.2).
-_POLICY_GAIN = 0.01
-_VALUE_GAIN = 1.0
+POLICY_GAIN = 0.01
+VALUE_GAIN = 1.0
 
 
 class MLP(nn.Module):
@@ -45,9 +45,9 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        _check_sizes("hidden_sizes", self.hidden_sizes)
+        check_sizes("hidden_sizes", self.hidden_sizes)
         for i, size in enumerate(self.hidden_sizes):
-            x = self.activation(_dense(size, f"dense_{i}", self.initialization, 2.0**0.5, self.param_dtype)(x))
+            x = self.activation(dense(size, f"dense_{i}", self.initialization, 2.0**0.5, self.param_dtype)(x))
         return x
 
 
@@ -84,7 +84,7 @@ class GaussianPolicy(nn.Module):
     @nn.compact
     def __call__(self, observation: Array) -> DiagonalNormal | MultivariateNormal | TanhNormal:
         self._check()
-        features = _features(self, observation)
+        features = torso_features(self, observation)
         mean = self._head(self.action_size, "mean", features)
         log_std = self._spread(self.action_size, "log_std", features)
         if self.log_std_bounds is not None:
@@ -92,13 +92,13 @@ class GaussianPolicy(nn.Module):
         if self.covariance == "full":
             num_below = self.action_size * (self.action_size - 1) // 2
             below = self._spread(num_below, "below", features) if num_below else jnp.zeros_like(log_std[..., :0])
-            return MultivariateNormal(mean, _scale_tril(log_std, below))
+            return MultivariateNormal(mean, scale_tril(log_std, below))
         if self.box is not None:
             return TanhNormal(mean, log_std, self.box.low, self.box.high)
         return DiagonalNormal(mean, log_std)
 
     def _head(self, size: int, name: str, features: Array) -> Array:
-        return _dense(size, name, self.initialization, _POLICY_GAIN, self.param_dtype)(features)
+        return dense(size, name, self.initialization, POLICY_GAIN, self.param_dtype)(features)
 
     def _spread(self, size: int, name: str, features: Array) -> Array:
         if self.std == "per_state":
@@ -106,7 +106,7 @@ class GaussianPolicy(nn.Module):
         return self.param(name, nn.initializers.zeros_init(), (size,), self.param_dtype)
 
     def _check(self) -> None:
-        _check_sizes("action_size", (self.action_size,))
+        check_sizes("action_size", (self.action_size,))
         _check_choice("std", self.std, ("shared", "per_state"))
         _check_choice("covariance", self.covariance, ("diagonal", "full"))
         if not isinstance(self.box, Box | None):
@@ -145,9 +145,9 @@ class CategoricalPolicy(nn.Module):
     ) -> Categorical | MultiCategorical:
         several = isinstance(self.num_actions, tuple)
         sizes = cast(tuple[int, ...], self.num_actions if several else (self.num_actions,))
-        _check_sizes("num_actions", sizes)
-        features = _features(self, observation)
-        logits = _dense(sum(sizes), "logits", self.initialization, _POLICY_GAIN, self.param_dtype)(features)
+        check_sizes("num_actions", sizes)
+        features = torso_features(self, observation)
+        logits = dense(sum(sizes), "logits", self.initialization, POLICY_GAIN, self.param_dtype)(features)
         if not several:
             return Categorical(logits, cast(Array | None, mask))
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
@@ -167,8 +167,8 @@ class ValueNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, observation: Array) -> Array:
-        features = _features(self, observation)
-        return _dense(1, "value", self.initialization, _VALUE_GAIN, self.param_dtype)(features)[..., 0]
+        features = torso_features(self, observation)
+        return dense(1, "value", self.initialization, VALUE_GAIN, self.param_dtype)(features)[..., 0]
 
 
 class QValues(nn.Module):
@@ -183,9 +183,9 @@ class QValues(nn.Module):
 
     @nn.compact
     def __call__(self, observation: Array) -> Array:
-        _check_sizes("num_actions", (self.num_actions,))
-        features = _features(self, observation)
-        return _dense(self.num_actions, "values", self.initialization, _VALUE_GAIN, self.param_dtype)(features)
+        check_sizes("num_actions", (self.num_actions,))
+        features = torso_features(self, observation)
+        return dense(self.num_actions, "values", self.initialization, VALUE_GAIN, self.param_dtype)(features)
 
 
 class QNetwork(nn.Module):
@@ -207,7 +207,7 @@ class QNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, state: Array, action: Array) -> Array:
-        _check_sizes("hidden_sizes", self.hidden_sizes)
+        check_sizes("hidden_sizes", self.hidden_sizes)
         first, *rest = self.hidden_sizes
         state_size, action_size = state.shape[-1], action.shape[-1]
         kernel_init = _kernel_init(self.initialization, 2.0**0.5)
@@ -219,10 +219,10 @@ class QNetwork(nn.Module):
         x = self.activation(_row(of_state, ndim) + _row(of_action, ndim))
         if rest:
             x = MLP(tuple(rest), self.activation, self.initialization, self.param_dtype, name="torso")(x)
-        return _dense(1, "value", self.initialization, _VALUE_GAIN, self.param_dtype)(x)[..., 0]
+        return dense(1, "value", self.initialization, VALUE_GAIN, self.param_dtype)(x)[..., 0]
 
 
-def _features(module: nn.Module, observation: Array) -> Array:
+def torso_features(module: nn.Module, observation: Array) -> Array:
     """The features of the module's own torso, or of the MLP."""
     if module.torso is not None:
         return module.torso(observation)
@@ -230,7 +230,7 @@ def _features(module: nn.Module, observation: Array) -> Array:
     return MLP(**{field: getattr(module, field) for field in fields}, name="torso")(observation)
 
 
-def _dense(size: int, name: str, initialization: Initialization, gain: float, param_dtype: DTypeLike) -> nn.Dense:
+def dense(size: int, name: str, initialization: Initialization, gain: float, param_dtype: DTypeLike) -> nn.Dense:
     return nn.Dense(size, kernel_init=_kernel_init(initialization, gain), param_dtype=param_dtype, name=name)
 
 
@@ -239,7 +239,7 @@ def _kernel_init(initialization: Initialization, gain: float) -> nn.initializers
     return nn.initializers.orthogonal(gain) if initialization == "orthogonal" else nn.initializers.lecun_normal()
 
 
-def _scale_tril(log_diagonal: Array, below: Array) -> Array:
+def scale_tril(log_diagonal: Array, below: Array) -> Array:
     """Lower-triangular `[..., N, N]` from the logarithm of its diagonal and the entries below it, row by row."""
     num_dims = log_diagonal.shape[-1]
     rows, columns = jnp.tril_indices(num_dims, -1)
@@ -253,7 +253,7 @@ def _row(array: Array, ndim: int) -> Array:
     return array.reshape((1,) * (ndim - array.ndim) + array.shape)
 
 
-def _check_sizes(name: str, sizes: tuple[int, ...]) -> None:
+def check_sizes(name: str, sizes: tuple[int, ...]) -> None:
     whole = isinstance(sizes, tuple) and all(
         isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in sizes
     )
