@@ -27,7 +27,7 @@ def in_float64(problem, actions):
         return np.asarray(jax.jit(jax.vmap(jax.vmap(problem.objective, (None, 0))))(states, np.asarray(actions)))
 
 
-@pytest.mark.parametrize("num_dims", [1, 6, 24])
+@pytest.mark.parametrize("num_dims", [1, 24])
 @pytest.mark.parametrize("name", MAKE)
 def test_the_best_action_attains_the_maximum_and_no_sample_exceeds_it(name, num_dims, rng, key):
     box = pgjax.Box(np.linspace(-3.0, 1.0, num_dims), np.linspace(-1.0, 6.0, num_dims))
@@ -35,14 +35,12 @@ def test_the_best_action_attains_the_maximum_and_no_sample_exceeds_it(name, num_
     assert problem.maximum.dtype == problem.best_action.dtype == np.float64
     assert problem.upper_bound is None
     assert np.all((problem.best_action >= box.low) & (problem.best_action <= box.high))
-    attained = in_float64(problem, problem.best_action[:, None])[:, 0]
-    np.testing.assert_allclose(attained, problem.maximum, rtol=1e-12, atol=1e-11)
     uniform = rng.uniform(box.low, box.high, (7, 2048, num_dims))
-    near = problem.best_action[:, None] + 10.0 ** rng.uniform(-8, 0, (7, 2048, 1)) * rng.normal(
-        size=(7, 2048, num_dims)
-    )
-    for actions in (uniform, np.clip(near, box.low, box.high)):
-        assert np.all(in_float64(problem, actions) <= problem.maximum[:, None] + 1e-10)
+    near = problem.best_action[:, None] + 10.0 ** rng.uniform(-8, 0, (7, 2048, 1)) * rng.normal(size=uniform.shape)
+    actions = np.concatenate([problem.best_action[:, None], uniform, np.clip(near, box.low, box.high)], axis=1)
+    values = in_float64(problem, actions)
+    np.testing.assert_allclose(values[:, 0], problem.maximum, rtol=1e-12, atol=1e-11)
+    assert np.all(values <= problem.maximum[:, None] + 1e-10)
 
 
 @pytest.mark.parametrize("name", MAKE)

@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -57,34 +57,48 @@ def six_joint_arm(
     Reference: Q and its maximum are pgjax's own; kinematics from the manufacturer's parameters.
     """
     check_count("num_targets", num_targets)
-    if not orientation_weight_m2 >= 0:
-        raise ValueError(f"orientation_weight_m2 must not be negative; got {orientation_weight_m2}")
-    if robot not in _DH:
-        raise ValueError(f"robot must be one of {tuple(_DH)}; got {robot!r}")
+    objective = pose_objective(orientation_weight_m2, robot)
     box = Box(np.full(6, -math.pi), np.full(6, math.pi))
     angles_rad = jax.random.uniform(key, (num_targets, 6), minval=-math.pi, maxval=math.pi)
-
-    def pose(angles_rad: Array) -> Array:
-        position, rotation = forward_kinematics(angles_rad, robot)
-        return jnp.concatenate([position, rotation.reshape(9)])
-
     return Problem(
-        states=jax.jit(jax.vmap(pose))(angles_rad),
-        objective=_objective(orientation_weight_m2, robot),
+        states=jax.jit(tool_pose, static_argnums=1)(angles_rad, robot),
+        objective=objective,
         box=box,
         maximum=np.zeros(num_targets),
         best_action=np.asarray(angles_rad, np.float64),
     )
 
 
-def _objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Array, Array], Array]:
-    """Q with its gradient in the action in closed form.
+def tool_pose(angles_rad: Any, robot: Robot) -> Any:
+    """Position in m and rotation matrix row by row, `[..., 12]`, of joint angles `[..., 6]`, JAX's or NumPy's."""
+    position, *axes = _chain(_base(angles_rad), *_turns(angles_rad), robot)[-1]
+    return _stack(_in_state_order(position, axes))
+
+
+def tool_pose_jacobian(angles_rad: Any, robot: Robot) -> Any:
+    """Derivative of `tool_pose` in the joint angles, `[..., 12, 6]`."""
+    *joints, (position, *axes) = _chain(_base(angles_rad), *_turns(angles_rad), robot)
+    columns = []
+    for origin, _, _, axis in joints:
+        arm = tuple(p - o for p, o in zip(position, origin, strict=True))
+        turned = [_cross(axis, column) for column in axes]
+        columns.append(_stack(_in_state_order(_cross(axis, arm), turned)))
+    return _stack(columns)
+
+
+def pose_objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Array, Array], Array]:
+    """Q of a target's pose `[..., 12]` and joint angles, its gradient in the angles in closed form.
 
     Joint i turns the tool about the axis z_i through p_i, so dp / da_i = z_i x (p - p_i), and the columns r_k
     of R move by z_i x r_k: d(|R - R_s|_F^2 / 2) / da_i = -z_i . sum_k r_k x r_sk. With the wrench
     w = beta sum_k r_k x r_sk - 2 p x e for the error e = p - p_s, the gradient is z_i . (w + 2 p_i x e).
     What several components need is materialized, as XLA on CPU computes the chain of joints anew for each.
     """
+
+    if not orientation_weight_m2 >= 0:
+        raise ValueError(f"orientation_weight_m2 must not be negative; got {orientation_weight_m2}")
+    if robot not in _DH:
+        raise ValueError(f"robot must be one of {tuple(_DH)}; got {robot!r}")
 
     @jax.custom_jvp
     def objective(state: Array, action: Array) -> Array:
@@ -115,7 +129,7 @@ def _objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Array, A
             _dot(frame[3], _combine(1.0, wrench, 2.0, _cross(frame[0], error)))
             for frame in (*lower[:-1], *upper[:-1])
         ]
-        reached = jnp.stack([*position, *(axis[row] for row in range(3) for axis in axes)], axis=-1)
+        reached = _stack(_in_state_order(position, axes))
         weight = jnp.asarray([2.0] * 3 + [orientation_weight_m2] * 9, reached.dtype)
         state_gradient = (reached - state) * jnp.broadcast_to(weight, reached.shape)
         value_dot = jnp.sum(jnp.stack(gradient, axis=-1) * action_dot, -1) + jnp.sum(
@@ -144,15 +158,23 @@ def forward_kinematics(angles_rad: Array, robot: Robot = "ur5e") -> tuple[Array,
     return jnp.stack(position, -1), jnp.stack([jnp.stack(axis, -1) for axis in axes], -1)
 
 
-def _turns(angles_rad: Array) -> tuple[Vector, Vector]:
-    """Cosines and sines of the angles; each number is an array of its own, so that a batch of arms vectorizes."""
+def link_lengths_m(robot: Robot) -> np.ndarray:
+    """Distance from each joint's origin to the next one's, the last to the tool, shape `[6]`."""
+    a_m, d_m, _ = _DH[robot]
+    return np.hypot(a_m, d_m)
+
+
+def _turns(angles_rad: Any) -> tuple[Vector, Vector]:
+    """Cosines and sines of the angles, JAX's or NumPy's, each an array of its own so that a batch vectorizes."""
+    xp = angles_rad.__array_namespace__()
     angles = [angles_rad[..., i] for i in range(angles_rad.shape[-1])]
-    return tuple(map(jnp.cos, angles)), tuple(map(jnp.sin, angles))
+    return tuple(map(xp.cos, angles)), tuple(map(xp.sin, angles))
 
 
-def _base(angles_rad: Array) -> Frame:
-    one = jnp.ones_like(angles_rad[..., 0])
-    zero = jnp.zeros_like(one)
+def _base(angles_rad: Any) -> Frame:
+    xp = angles_rad.__array_namespace__()
+    one = xp.ones_like(angles_rad[..., 0])
+    zero = xp.zeros_like(one)
     return (zero, zero, zero), (one, zero, zero), (zero, one, zero), (zero, zero, one)
 
 
@@ -168,6 +190,15 @@ def _chain(frame: Frame, cosines: Vector, sines: Vector, robot: Robot, first: in
         y, z = _combine(cos_alpha, turned, sin_alpha, z), _combine(-sin_alpha, turned, cos_alpha, z)
         frames.append((position, x, y, z))
     return frames
+
+
+def _in_state_order(position: Vector, axes: Sequence[Vector]) -> list[Array]:
+    """Position, then the matrix whose columns are the axes, row by row."""
+    return [*position, *(axis[row] for row in range(3) for axis in axes)]
+
+
+def _stack(arrays: list[Any]) -> Any:
+    return arrays[0].__array_namespace__().stack(arrays, axis=-1)
 
 
 def _target_axes(state: Array) -> tuple[Vector, ...]:

@@ -41,9 +41,9 @@ def planted_peaks(
     check_count("num_dims", num_dims)
     check_count("num_peaks", num_peaks)
     box = box_or_cube(box, num_dims)
-    key_left, key_right, key_slopes, key_heights, key_centers = jax.random.split(key, 5)
-    left = np.asarray(jax.random.orthogonal(key_left, num_dims, (num_peaks,)), np.float64)
-    right = np.asarray(jax.random.orthogonal(key_right, num_dims, (num_peaks,)), np.float64)
+    key_axes, key_slopes, key_heights, key_centers = jax.random.split(key, 4)
+    normal = jax.random.normal(key_axes, (2, num_peaks, num_dims, num_dims))
+    left, right = np.linalg.qr(np.asarray(normal, np.float64))[0]
     slopes = np.asarray(
         jax.random.uniform(key_slopes, (num_peaks, num_dims), minval=_SLOPES[0], maxval=_SLOPES[1])
     )
