@@ -57,6 +57,8 @@ class Options:
     """Folder of the files."""
     overwrite: bool = False
     """Make files anew that exist."""
+    certify: bool = False
+    """Compute the upper bounds anew in files that exist."""
 
     def check(self) -> None:
         """Raise ValueError, naming the option, for what cannot be run."""
@@ -170,12 +172,16 @@ def main() -> int:
             if options.overwrite or not all(Path(f"{name}.critic.msgpack").exists() for name in names):
                 fit(options, activation, width)
             for name in names:
+                critic = critics.load_critic(name)
                 if options.overwrite or not Path(f"{name}.brackets.msgpack").exists():
-                    found = brackets.bracket(
-                        critics.load_critic(name), np.asarray(ARM.states), solutions, options.log2_samples
-                    )
-                    critics.save_brackets(name, found)
-                    CONSOLE.print(f"{name.name}: {brackets.summary(found)}")
+                    found = brackets.bracket(critic, np.asarray(ARM.states), solutions, options.log2_samples)
+                elif options.certify:
+                    found = critics.load_brackets(name)
+                    found = found._replace(upper_bound=brackets.upper_bound(critic, found.states))
+                else:
+                    continue
+                critics.save_brackets(name, found)
+                CONSOLE.print(f"{name.name}: {brackets.summary(found)}")
     return 0
 
 
