@@ -7,7 +7,7 @@ import argparse
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +24,13 @@ Rows = Sequence[Mapping[str, Any]]
 
 BATCH_SIZES = (1, 256, 4096)
 REGRET_FLOOR = 1e-6  # below this, float32 hardly tells two actions apart
+FLOOR_NOTE = f"regrets below {REGRET_FLOOR:.0e} are drawn at {REGRET_FLOOR:.0e}"
 MAX_LINES = 16
 MAX_COLUMNS = 3
 # Okabe and Ito (2008), safe for color-blind readers; their yellow is left out: too pale on white.
 POLICY_COLOR = "#D55E00"
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#7F7F7F")
-MARKERS = ("o", "s", "^", "v", "P", "X", "h")
+MARKERS = ("o", "s", "^", "v", "P", "X", "h", "<")  # one more than colors, so that no pair repeats before 56
 LINES = ("-", "--", ":", "-.")
 TEXT_SIZE = 9
 # Where a label's nearer edge may stand, in points from its point.
@@ -79,15 +80,24 @@ def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
 
     Raises: ValueError: the file holds no timed row.
     """
+    return write_figures(path, output, {"pareto": draw_pareto, "scaling": draw_scaling})
+
+
+def write_figures(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
+    drawings: Mapping[str, Callable[[Rows, Mapping[str, Any]], Figure]],
+) -> list[Path]:
+    """Write `<stem>_<name>.png` for each drawing, of a result's timed rows; returns their paths."""
     path = Path(path)
     result = read_json(path)
-    rows = [row for row in result.get("rows", ()) if _number(row.get("time_per_decision_s")) > 0]
+    rows = [row for row in result.get("rows", ()) if as_number(row.get("time_per_decision_s")) > 0]
     if not rows:
         raise ValueError(f"{path.name}: expected rows with time_per_decision_s, got none")
     folder = path.parent if output is None else Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, draw in (("pareto", draw_pareto), ("scaling", draw_scaling)):
+    for name, draw in drawings.items():
         written.append(folder / f"{path.stem}_{name}.png")
         draw(rows, result).savefig(written[-1], dpi=150)
     return written
@@ -95,17 +105,17 @@ def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
 
 def draw_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """Time per decision against regret: a row of panels a problem, a panel a batch size."""
-    judged = [row for row in rows if math.isfinite(_regret(row))]
+    judged = [row for row in rows if math.isfinite(median_regret(row))]
     present = {row["batch_size"] for row in judged}
     batch_sizes = [size for size in BATCH_SIZES if size in present] or sorted(present)[:MAX_COLUMNS]
-    problems = _unique(row["problem"] for row in judged)
-    looks = _looks(rows)
-    figure, panels = _panels(len(problems) or 1, len(batch_sizes) or 1, 5.0)
-    figure.suptitle(f"What a better action costs: {_machine(result)}", fontsize=13)
+    problems = unique(row["problem"] for row in judged)
+    looks = make_looks(rows)
+    figure, panels = make_panels(len(problems) or 1, len(batch_sizes) or 1, 5.0)
+    figure.suptitle(f"What a better action costs: {machine_text(result)}", fontsize=13)
     labels = []
     for axes, (problem, batch_size) in zip(panels, itertools.product(problems, batch_sizes), strict=False):
         axes.set(xscale="log", yscale="log", xlabel="time per decision")
-        axes.set_title(f"{_title(problem)}, batch of {batch_size:,}", fontsize=11)
+        axes.set_title(f"{title_of(problem, result)}, batch of {batch_size:,}", fontsize=11)
         axes.xaxis.set_major_formatter(EngFormatter("s"))
         if axes in panels[:: len(batch_sizes)]:
             axes.set_ylabel("median regret / regret of a uniform action")
@@ -113,8 +123,9 @@ def draw_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
         labels.append((axes, _draw_points(axes, shown, looks)))
     if not judged:
         panels[0].text(0.5, 0.5, "no regret in this result", transform=panels[0].transAxes, ha="center")
-    floor = f"regrets below {REGRET_FLOOR:.0e} are drawn at {REGRET_FLOOR:.0e}"
-    _legend(figure, panels, f"{floor}; lower left is better; named: policies and the Pareto front")
+    edges = "; black edge: published settings" if any(row.get("setting") == "paper" for row in judged) else ""
+    named = "lower left is better; named: policies and the Pareto front"
+    add_legend(figure, panels, f"{FLOOR_NOTE}; {named}{edges}")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # labels are placed by their size in pixels, known only after the layout
     for axes, texts in labels:
@@ -126,14 +137,16 @@ def draw_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
 def _draw_points(axes: Axes, rows: Rows, looks: Mapping[str, Look]) -> list[Label]:
     """One point a method and the front as a step line; returns the labels that are to be placed."""
     times = [row["time_per_decision_s"] for row in rows]
-    regrets = [max(_regret(row), REGRET_FLOOR) for row in rows]
+    regrets = [max(median_regret(row), REGRET_FLOOR) for row in rows]
     front = pareto_front(times, regrets)
     steps = np.repeat([times[i] for i in front], 2)[1:], np.repeat([regrets[i] for i in front], 2)[:-1]
     axes.plot(*steps, color="0.35", linewidth=1.2, label="Pareto front")
     labels = []
     for i, row in enumerate(rows):
         look = looks[row["method"]]
-        axes.plot(times[i], regrets[i], **_style(look), markeredgecolor="white", linestyle="", label=look.legend)
+        edge = "black" if row.get("setting") == "paper" else "white"
+        label = "" if edge == "black" else look.legend  # the legend shows the plain edge
+        axes.plot(times[i], regrets[i], **style_of(look), markeredgecolor=edge, linestyle="", label=label)
         if i in front or row["family"] == "policy":
             labels.append(Label(times[i], regrets[i], row["method"]))
     axes.margins(0.1, 0.12)
@@ -143,15 +156,15 @@ def _draw_points(axes: Axes, rows: Rows, looks: Mapping[str, Look]) -> list[Labe
 def draw_scaling(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """Time per decision against batch size: a panel a problem, a line a method."""
     methods = _representatives(rows)
-    problems = _unique(row["problem"] for row in rows)
+    problems = unique(row["problem"] for row in rows)
     batch_sizes = sorted({row["batch_size"] for row in rows})
-    looks = _looks(rows)
+    looks = make_looks(rows)
     columns = min(len(problems), MAX_COLUMNS)
-    figure, panels = _panels(math.ceil(len(problems) / columns), columns, 5.2)
-    figure.suptitle(f"What a larger batch saves: {_machine(result)}", fontsize=13)
+    figure, panels = make_panels(math.ceil(len(problems) / columns), columns, 5.2)
+    figure.suptitle(f"What a larger batch saves: {machine_text(result)}", fontsize=13)
     for axes, problem in zip(panels, problems, strict=False):
         axes.set(xscale="log", yscale="log", xlabel="batch size")
-        axes.set_title(_title(problem), fontsize=11)
+        axes.set_title(title_of(problem, result), fontsize=11)
         axes.set_xticks(batch_sizes, [f"{size:,}" for size in batch_sizes])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(EngFormatter("s"))
@@ -165,12 +178,12 @@ def draw_scaling(rows: Rows, result: Mapping[str, Any]) -> Figure:
             )
             same = [other for other in methods if looks[other].color == looks[method].color]
             line = LINES[same.index(method) % len(LINES)]
-            axes.plot(*np.reshape(points, (-1, 2)).T, **_style(looks[method]), linestyle=line, label=method)
+            axes.plot(*np.reshape(points, (-1, 2)).T, **style_of(looks[method]), linestyle=line, label=method)
     for axes in panels[len(problems) :]:
         axes.set_visible(False)
-    left_out = len(_unique(row["method"] for row in rows)) - len(methods)
+    left_out = len(unique(row["method"] for row in rows)) - len(methods)
     between = "methods between the fastest and the slowest of their family"
-    _legend(figure, panels, f"not shown: {left_out} {between}" if left_out else "")
+    add_legend(figure, panels, f"not shown: {left_out} {between}" if left_out else "")
     return figure
 
 
@@ -184,13 +197,13 @@ def _representatives(rows: Rows) -> list[str]:
     chosen: list[str] = []
     for family, methods in families.items():
         ordered = sorted(methods, key=lambda method: float(np.median(methods[method])))
-        chosen += methods if family == "policy" else _unique((ordered[0], ordered[-1]))
+        chosen += methods if family == "policy" else unique((ordered[0], ordered[-1]))
     return chosen
 
 
-def _looks(rows: Rows) -> dict[str, Look]:
+def make_looks(rows: Rows) -> dict[str, Look]:
     """A color and marker a family, in the order of the rows; for policies by what they give."""
-    families = _unique(row["family"] for row in rows if row["family"] != "policy")
+    families = unique(row["family"] for row in rows if row["family"] != "policy")
     others = {
         family: Look(color, marker, family)
         for family, color, marker in zip(families, itertools.cycle(COLORS), itertools.cycle(MARKERS), strict=False)
@@ -200,12 +213,14 @@ def _looks(rows: Rows) -> dict[str, Look]:
     return {row["method"]: others.get(row["family"], mean if "mean" in row["method"] else sample) for row in rows}
 
 
-def _style(look: Look) -> dict[str, Any]:
+def style_of(look: Look) -> dict[str, Any]:
+    """A look as keyword arguments of `Axes.plot`."""
     size = {"*": 14, "D": 7}.get(look.marker, 8)
     return {"color": look.color, "marker": look.marker, "markersize": size, "linewidth": 1.6}
 
 
-def _panels(num_rows: int, num_columns: int, height: float) -> tuple[Figure, list[Axes]]:
+def make_panels(num_rows: int, num_columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels, row by row, each row `height` inches with a common vertical axis."""
     figure = Figure(figsize=(12, 1 + height * num_rows), layout="constrained")
     panels = list(figure.subplots(num_rows, num_columns, sharey="row", squeeze=False).flat)
     for axes in panels:
@@ -214,7 +229,7 @@ def _panels(num_rows: int, num_columns: int, height: float) -> tuple[Figure, lis
     return figure, panels
 
 
-def _legend(figure: Figure, panels: Iterable[Axes], note: str) -> None:
+def add_legend(figure: Figure, panels: Iterable[Axes], note: str) -> None:
     """One legend below all panels, each label once, with a note as its title."""
     handles: dict[str, Artist] = {}
     for axes in panels:
@@ -263,23 +278,27 @@ def _places(axes: Axes, label: Label, renderer: RendererAgg) -> list[Place]:
     return places
 
 
-def _regret(row: Mapping[str, Any]) -> float:
-    return _number((row.get("normalized_regret") or {}).get("median"))
+def median_regret(row: Mapping[str, Any]) -> float:
+    """Median normalized regret; NaN where the row has none."""
+    return as_number((row.get("normalized_regret") or {}).get("median"))
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
+    """The value, NaN for None."""
     return math.nan if value is None else float(value)
 
 
-def _unique(values: Iterable[Any]) -> list[Any]:
+def unique(values: Iterable[Any]) -> list[Any]:
+    """The values, each once, in the order in which they come first."""
     return list(dict.fromkeys(values))
 
 
-def _title(problem: str) -> str:
-    return problem.replace("_", " ")
+def title_of(problem: str, result: Mapping[str, Any]) -> str:
+    """A problem's title if the result gives one, else its name."""
+    return result.get("problems", {}).get(problem, {}).get("title") or problem.replace("_", " ")
 
 
-def _machine(result: Mapping[str, Any]) -> str:
+def machine_text(result: Mapping[str, Any]) -> str:
     """What the numbers were measured on, in a few words."""
     machine = result.get("machine", {})
     device = machine.get("device_kind") or "unknown device"
@@ -288,14 +307,14 @@ def _machine(result: Mapping[str, Any]) -> str:
     return f"{name}, JAX {machine.get('versions', {}).get('jax') or '?'}"
 
 
-def main() -> None:
+def main(plot: Callable[..., list[Path]] = plot_result) -> None:
     """Parse the command line, draw, and name what was written."""
-    parser = argparse.ArgumentParser(description="Draw the two figures of a benchmark result.")
+    parser = argparse.ArgumentParser(description="Draw the figures of a benchmark result.")
     parser.add_argument("result", type=Path, help="JSON written by a benchmark")
     parser.add_argument("--output", type=Path, help="folder for the figures (default: beside the JSON)")
     options = parser.parse_args()
     try:
-        written = plot_result(options.result, options.output)
+        written = plot(options.result, options.output)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     print(*written, sep="\n")

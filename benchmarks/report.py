@@ -7,7 +7,7 @@ python benchmarks/report.py RESULT.json README.md  # put it between the README's
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 ARM = "six_joint_arm"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 def answer(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -37,7 +36,7 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
     better = [row for row in searches if row["normalized_regret"]["median"] < lost]
     start = (
         f"On the six-joint arm at batch {batch_size}, sampling the learned policy takes "
-        f"{_time(sample['time_per_decision_s'])} a decision at a median normalized regret of {lost:.2g}"
+        f"{time_text(sample['time_per_decision_s'])} a decision at a median normalized regret of {lost:.2g}"
     )
     if not better:
         return f"{start}; no search that was measured loses less."
@@ -52,7 +51,7 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
 def _against(row: Mapping[str, Any], sample: Mapping[str, Any]) -> str:
     ratio = row["time_per_decision_s"] / sample["time_per_decision_s"]
     return (
-        f"{row['method']}, {row['normalized_regret']['median']:.2g} in {_time(row['time_per_decision_s'])} "
+        f"{row['method']}, {row['normalized_regret']['median']:.2g} in {time_text(row['time_per_decision_s'])} "
         f"({ratio:,.0f} times the time)"
     )
 
@@ -81,17 +80,9 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def _table(problem: str, batch_size: int, rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(
-        title=f"{problem}, batch {batch_size}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
     heads = ("method", "time", "p99", "x sample", "compile", "evals+grads", "FLOP", "GEMM")
     heads += ("regret", "p90", "p99", "out") if problem == ARM else ()
-    for head in heads:
-        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    table = new_table(f"{problem}, batch {batch_size}", heads)
     for row in rows:
         table.add_row(*_cells(row, with_regret=problem == ARM))
     return table
@@ -103,8 +94,8 @@ def _cells(row: Mapping[str, Any], with_regret: bool) -> list[str]:
     ratio = row["ratio_to_policy_sample"]
     cells = [
         row["method"],
-        _time(row["time_per_decision_s"]),
-        _time(row["time_per_decision_p99_s"]),
+        time_text(row["time_per_decision_s"]),
+        time_text(row["time_per_decision_p99_s"]),
         "" if ratio is None else f"{ratio:,.2f}" if ratio < 10 else f"{ratio:,.0f}",
         f"{row['compile_time_s']:.2f} s",
         f"{row['num_evaluations']:,}" + (f"+{row['num_gradients']:,}" if row["num_gradients"] else ""),
@@ -119,9 +110,7 @@ def _cells(row: Mapping[str, Any], with_regret: bool) -> list[str]:
 
 
 def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="speed goals", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for head in ("what", "measured", "goal", "met"):
-        table.add_column(head, justify="left" if head == "what" else "right")
+    table = new_table("speed goals", ("what", "measured", "goal", "met"))
     for row in rows:
         sign = ">=" if row["at_least"] else "<="
         table.add_row(
@@ -130,7 +119,16 @@ def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _time(time_s: float) -> str:
+def new_table(title: str, heads: Sequence[str]) -> Table:
+    """An empty table for the terminal, its first column to the left and the others to the right."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left", no_wrap=number > 0)
+    return table
+
+
+def time_text(time_s: float) -> str:
+    """A time in the unit that suits it, three digits."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if time_s >= scale:
             return f"{time_s / scale:.3g} {unit}"
@@ -147,7 +145,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     for method in dict.fromkeys(row["method"] for row in rows):
         own = {row["batch_size"]: row for row in rows if row["method"] == method}
         some = next(row for row in own.values() if row["skipped"] is None)
-        times = [_time(own[s]["time_per_decision_s"]) if own[s]["skipped"] is None else "-" for s in sizes]
+        times = [time_text(own[s]["time_per_decision_s"]) if own[s]["skipped"] is None else "-" for s in sizes]
         lost = some["normalized_regret"]
         regrets = [f"{lost['median']:.1e}", f"{lost['p99']:.1e}"] if lost else ["", ""]
         cells = [method, f"{some['num_evaluations']:,} + {some['num_gradients']:,}", *times, *regrets]
@@ -162,27 +160,32 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def insert(text: str, table: str) -> str:
-    """The text with the table between its two markers.
+def insert(text: str, table: str, name: str = "table") -> str:
+    """The text with the table between the two markers of that name.
 
-    Raises: ValueError: a marker is missing.
+    Raises: ValueError: a marker is missing, or the end stands before the beginning.
     """
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"expected the markers {BEGIN} and {END}")
-    head, _, rest = text.partition(BEGIN)
-    return f"{head}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    head, found_begin, rest = text.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ValueError(f"expected the markers {begin} and {end}")
+    return f"{head}{begin}\n{table}\n{end}{tail}"
 
 
-def main() -> None:
-    """Run from the command line."""
+def main(make: Callable[[Mapping[str, Any]], str] = markdown, name: str = "table") -> None:
+    """Print the Markdown made from a result, or put it into a README, as the command line says."""
     if len(sys.argv) not in (2, 3):
-        sys.exit("usage: report.py RESULT.json [README.md]")
-    table = markdown(harness.read_json(sys.argv[1]))
-    if len(sys.argv) == 2:
-        print(table)
-        return
-    readme = Path(sys.argv[2])
-    text = insert(readme.read_text(encoding="utf-8"), table)
+        sys.exit(f"usage: {Path(sys.argv[0]).name} RESULT.json [README.md]")
+    try:
+        table = make(harness.read_json(sys.argv[1]))
+        if len(sys.argv) == 2:
+            print(table)
+            return
+        readme = Path(sys.argv[2])
+        text = insert(readme.read_text(encoding="utf-8"), table, name)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     temporary = readme.with_name(f".{readme.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(readme)
