@@ -10,6 +10,7 @@ sentence for each deadline, and figures. The tuned settings come from `argmax_tu
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import sys
 import time
@@ -31,8 +32,19 @@ from rich.console import Console
 from rich.progress import Progress
 
 CONSOLE = Console(width=max(shutil.get_terminal_size().columns, 118))
-LIMITS = {"min_time_s": 0.05, "max_time_s": 0.3, "longest_call_s": 0.5, "max_repetitions": 50}
-LIMITS_FULL = {"min_time_s": 0.1, "max_time_s": 1.0, "longest_call_s": 3.0, "max_repetitions": 50}
+THREADS = {"compile_threads": os.cpu_count() or 1}
+LIMITS: dict[str, Any] = {
+    "min_time_s": 0.05,
+    "max_time_s": 0.3,
+    "longest_call_s": 0.5,
+    "max_repetitions": 50,
+} | THREADS
+LIMITS_FULL: dict[str, Any] = {
+    "min_time_s": 0.1,
+    "max_time_s": 1.0,
+    "longest_call_s": 3.0,
+    "max_repetitions": 50,
+} | THREADS
 TRAINING_STEPS, TRAINING_STEPS_FULL = 800, 4000
 # The sweep over dimensions: families without tuned settings but the budget's, and one tuned one of each kind.
 SWEEP_FAMILIES = ("grid", "uniform search", "CEM", "CMA-ES", "coordinate zoom", "Adam", "L-BFGS", "CEM, L-BFGS")

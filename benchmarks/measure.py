@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,7 @@ def measure_batch(
     scale: np.ndarray | None,
     longest_call_s: float,
     max_repetitions: int = 500,
+    compile_threads: int = 1,
     **limits: float,
 ) -> list[dict[str, Any]]:
     """One row a way, in order; ways that `earlier` rows of smaller batches predict to take too long are skipped.
@@ -35,18 +37,21 @@ def measure_batch(
     Args:
         scale: of the regret, from `regret_scale`; None where no maximum is known.
         longest_call_s: calls predicted to take longer are left out.
+        compile_threads: programs compiled at once; with more than one, compile times are those of busy cores.
         max_repetitions, limits: of `harness.time_interleaved`, with min_time_s and max_time_s.
     """
     rows = {way.name: new_row(task, way, batch_size, earlier, longest_call_s) for way in ways}
     live = [way for way in ways if rows[way.name]["skipped"] is None]
     states = task.states[0] if batch_size == 1 else task.states[:batch_size]
     arguments = {way.name: (way.params, key, states) for way in live}
-    compiled = {
-        way.name: harness.compile_call(jax.jit(way.act), *arguments[way.name])
-        if way.jittable
-        else harness.Compiled(way.act, 0.0, None)
-        for way in live
-    }
+
+    def compile_way(way: methods.Method) -> harness.Compiled:
+        if not way.jittable:
+            return harness.Compiled(way.act, 0.0, None)
+        return harness.compile_call(jax.jit(way.act), *arguments[way.name])
+
+    with concurrent.futures.ThreadPoolExecutor(compile_threads) as threads:
+        compiled = dict(zip((way.name for way in live), threads.map(compile_way, live), strict=True))
     for way in live:
         look(rows[way.name], task, way, compiled[way.name], arguments[way.name], scale)
     meter.sample()
