@@ -22,7 +22,6 @@ import argmax_peers
 import argmax_plots
 import argmax_report
 import argmax_settings
-import built_in
 import harness
 import jax
 import measure
@@ -161,6 +160,19 @@ def run_problem(
     return about, rows
 
 
+def run_peers(options: Options, progress: Progress) -> list[dict[str, Any]]:
+    """Public peers beside pgjax, on the main problems that run."""
+    rows = []
+    batch_sizes = tuple(size for size in options.batch_sizes if size in argmax_peers.GOALS)
+    for name in [name for name in options.problem if name in argmax_cases.TIMED_EVERYWHERE[:2]]:
+        bar = progress.add_task(f"peers, {name}", total=1)
+        task = argmax_cases.make_case(name, "report", max(256, *batch_sizes), 0).task
+        limits = {name: LIMITS_FULL[name] for name in ("min_time_s", "max_time_s", "max_repetitions")}
+        rows += argmax_peers.measure([task], batch_sizes, min_repetitions=3, **limits)
+        progress.advance(bar)
+    return rows
+
+
 def add_setting(row: dict[str, Any], setting: Setting | None, num_dims: int) -> None:
     """Note in a row how its method was set, and what it costs in evaluations."""
     row["num_dims"] = num_dims
@@ -183,7 +195,7 @@ def run(options: Options) -> dict[str, Any]:
         for name in options.problem:
             about[name], of_problem = run_problem(options, name, tuned["choices"], meter, progress)
             rows += of_problem
-        peer_rows = argmax_peers.measure() if options.peers else []
+        peer_rows = run_peers(options, progress) if options.peers else []
     measure.finish(rows, meter)
     result = {
         "machine": machine,
@@ -193,7 +205,6 @@ def run(options: Options) -> dict[str, Any]:
         "problems": about,
         "rows": rows,
         "peers": peer_rows,
-        "built_in": built_in.measure() if options.full else [],
     }
     result["deadlines"] = argmax_report.deadlines(result)
     return result | {"wall_time_s": time.perf_counter() - start}

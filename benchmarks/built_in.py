@@ -24,10 +24,10 @@ import learned
 import methods
 import numpy as np
 import tyro
+from measure import regret, regret_scale
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from sampling_vs_argmax import regret, regret_scale
 
 import pgjax
 
