@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 DEADLINES_S = (1e-4, 1e-3, 5e-3, 20e-3)
 NUM_DIMS = 6
 REQUIRED = ("problem", "num_dims", "method", "family", "setting", "batch_size")
-REQUIRED_IF_MEASURED = ("time_per_call_s", "time_per_decision_s", "time_per_decision_p99_s")
+REQUIRED_IF_MEASURED = ("cost", "time_per_call_s", "time_per_decision_s", "time_per_decision_p99_s")
 
 
 class Choice(NamedTuple):

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import plots
-from argmax_deadlines import NUM_DIMS
+from argmax_deadlines import NUM_DIMS, checked_rows
+from harness import read_json
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
@@ -23,8 +24,9 @@ ORDERS = {"quadratic": 2, "peak": 1}
 def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> list[Path]:
     """Write `<stem>_pareto.png`, `_dimension.png` and `_anytime.png` beside a result, or into a folder.
 
-    Raises: ValueError: the file holds no timed row.
+    Raises: ValueError: a row lacks a field, or the file holds no timed row.
     """
+    checked_rows(read_json(path))
     drawings = {"pareto": draw_main_pareto, "dimension": draw_dimension, "anytime": draw_anytime}
     return plots.write_figures(path, output, drawings)
 
@@ -32,7 +34,7 @@ def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
 def draw_main_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """`plots.draw_pareto` of the problems that were timed at several batch sizes, or else of all."""
     sizes = Counter(problem for problem, _ in {(row["problem"], row["batch_size"]) for row in rows})
-    return plots.draw_pareto([row for row in rows if sizes[row["problem"]] > 1] or rows, result)
+    return plots.draw_pareto([row for row in rows if sizes[row["problem"]] > 1] or rows, result, min_gain=2.0)
 
 
 def draw_dimension(rows: Rows, result: Mapping[str, Any]) -> Figure:
@@ -47,12 +49,15 @@ def draw_dimension(rows: Rows, result: Mapping[str, Any]) -> Figure:
     figure.suptitle(f"What dimensions cost, at a budget of {budget:,} evaluations", fontsize=13)
     styles = line_styles(rows)
     for axes, (family, own) in zip(panels, panel_rows.items(), strict=False):
-        _prepare(axes, family, "dimensions n of the action")
+        order = next((order for word, order in ORDERS.items() if word in family), None)
+        theory = f" (theory, random search: N^(-{order}/n))" if order else ""
+        _prepare(axes, family + theory, "dimensions n of the action")
         ticks = sorted({row["num_dims"] for row in own})
         axes.set_xticks(ticks, [str(n) for n in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         _draw_lines(axes, own, "num_dims", styles)
-        _draw_theory(axes, own, family, budget)
+        if order:
+            _draw_theory(axes, own, order, budget)
     _finish(figure, panels, columns, len(panel_rows), "no sweep over dimensions in this result")
     return figure
 
@@ -123,7 +128,8 @@ def line_styles(rows: Rows) -> dict[str, dict[str, Any]]:
     by_method = plots.make_looks(rows)
     looks = {row["family"]: by_method[row["method"]] for row in rows if row["family"] != "policy"}
     return {
-        family: plots.style_of(look) | {"linestyle": LINES[number // len(COLORS) % len(LINES)], "markersize": 5}
+        family: plots.style_of(look)
+        | {"linestyle": LINES[number // len(COLORS) % len(LINES)], "markersize": 6, "markeredgewidth": 0.5}
         for number, (family, look) in enumerate(looks.items())
     }
 
@@ -149,20 +155,19 @@ def grid_theory(num_dims: int, budget: int, order: int) -> float:
     return math.nan if num_points < 2 else (2 / (num_points - 1)) ** order
 
 
-def _draw_theory(axes: Axes, rows: Rows, family: str, budget: int) -> None:
+def _draw_theory(axes: Axes, rows: Rows, order: int, budget: int) -> None:
     """The courses of theory, each through the measured point nearest to six dimensions."""
-    order = next((order for word, order in ORDERS.items() if word in family), None)
     theories: dict[str, tuple[Callable[[int, int, int], float], str]] = {
         "random search": (random_search_theory, ":"),
         "grid": (grid_theory, (0, (5, 1, 1, 1, 1, 1))),
     }
     dims = sorted({row["num_dims"] for row in rows})
     for method, (theory, stroke) in theories.items():
-        measured = {row["num_dims"]: median_regret(row) for row in rows if row["family"] == method}
-        if order is None or not measured:
+        measured = _regret_by("num_dims", [row for row in rows if row["family"] == method])
+        if not measured:
             continue
         anchor = min(measured, key=lambda n: abs(n - NUM_DIMS))
-        scale = max(measured[anchor], REGRET_FLOOR) / theory(anchor, budget, order)
+        scale = measured[anchor] / theory(anchor, budget, order)
         course = [scale * theory(n, budget, order) for n in dims]
         shown = [(n, regret) for n, regret in zip(dims, course, strict=True) if regret >= REGRET_FLOOR]
         axes.plot(
@@ -173,10 +178,16 @@ def _draw_theory(axes: Axes, rows: Rows, family: str, budget: int) -> None:
 def _draw_lines(axes: Axes, rows: Rows, field: str, styles: Mapping[str, Mapping[str, Any]]) -> None:
     """Median regret against a field, a line a method."""
     for family in unique(row["family"] for row in rows):
-        points = sorted(
-            (row[field], max(median_regret(row), REGRET_FLOOR)) for row in rows if row["family"] == family
-        )
-        axes.plot(*zip(*points, strict=True), **styles[family], markeredgecolor="white", label=family)
+        points = _regret_by(field, [row for row in rows if row["family"] == family])
+        axes.plot(list(points), list(points.values()), **styles[family], markeredgecolor="white", label=family)
+
+
+def _regret_by(field: str, rows: Rows) -> dict[float, float]:
+    """Median regret by a field's value, ascending; of rows that share it, the geometric mean."""
+    logs: dict[float, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row[field]):
+        logs.setdefault(row[field], []).append(math.log(max(median_regret(row), REGRET_FLOOR)))
+    return {value: math.exp(sum(own) / len(own)) for value, own in logs.items()}
 
 
 def _prepare(axes: Axes, title: str, what: str) -> None:

@@ -103,8 +103,11 @@ def write_figures(
     return written
 
 
-def draw_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
-    """Time per decision against regret: a row of panels a problem, a panel a batch size."""
+def draw_pareto(rows: Rows, result: Mapping[str, Any], min_gain: float = 1.0) -> Figure:
+    """Time per decision against regret: a row of panels a problem, a panel a batch size.
+
+    Named are the policies and those on the front whose regret is `min_gain` times below that of the last named.
+    """
     judged = [row for row in rows if math.isfinite(median_regret(row))]
     present = {row["batch_size"] for row in judged}
     batch_sizes = [size for size in BATCH_SIZES if size in present] or sorted(present)[:MAX_COLUMNS]
@@ -120,11 +123,12 @@ def draw_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
         if axes in panels[:: len(batch_sizes)]:
             axes.set_ylabel("median regret / regret of a uniform action")
         shown = [row for row in judged if (row["problem"], row["batch_size"]) == (problem, batch_size)]
-        labels.append((axes, _draw_points(axes, shown, looks)))
+        labels.append((axes, _draw_points(axes, shown, looks, min_gain)))
     if not judged:
         panels[0].text(0.5, 0.5, "no regret in this result", transform=panels[0].transAxes, ha="center")
     edges = "; black edge: published settings" if any(row.get("setting") == "paper" for row in judged) else ""
-    named = "lower left is better; named: policies and the Pareto front"
+    on_front = "the Pareto front" + (f" at each gain of {min_gain:g} times" if min_gain > 1 else "")
+    named = f"lower left is better; named: policies and {on_front}"
     add_legend(figure, panels, f"{FLOOR_NOTE}; {named}{edges}")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # labels are placed by their size in pixels, known only after the layout
@@ -134,20 +138,24 @@ def draw_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_points(axes: Axes, rows: Rows, looks: Mapping[str, Look]) -> list[Label]:
+def _draw_points(axes: Axes, rows: Rows, looks: Mapping[str, Look], min_gain: float) -> list[Label]:
     """One point a method and the front as a step line; returns the labels that are to be placed."""
     times = [row["time_per_decision_s"] for row in rows]
     regrets = [max(median_regret(row), REGRET_FLOOR) for row in rows]
     front = pareto_front(times, regrets)
     steps = np.repeat([times[i] for i in front], 2)[1:], np.repeat([regrets[i] for i in front], 2)[:-1]
     axes.plot(*steps, color="0.35", linewidth=1.2, label="Pareto front")
+    named: list[int] = []
+    for i in front:
+        if not named or regrets[i] * min_gain <= regrets[named[-1]]:
+            named.append(i)
     labels = []
     for i, row in enumerate(rows):
         look = looks[row["method"]]
         edge = "black" if row.get("setting") == "paper" else "white"
         label = "" if edge == "black" else look.legend  # the legend shows the plain edge
         axes.plot(times[i], regrets[i], **style_of(look), markeredgecolor=edge, linestyle="", label=label)
-        if i in front or row["family"] == "policy":
+        if i in named or row["family"] == "policy":
             labels.append(Label(times[i], regrets[i], row["method"]))
     axes.margins(0.1, 0.12)
     return labels

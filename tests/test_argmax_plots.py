@@ -1,0 +1,124 @@
+import math
+
+import argmax_plots
+import harness
+import plots
+import pytest
+from argmax_cases import FAMILIES, make_result, make_row
+
+
+@pytest.fixture(scope="module")
+def result():
+    return make_result()
+
+
+@pytest.fixture(scope="module")
+def rows(result):
+    return [row for row in result["rows"] if not row["skipped"]]
+
+
+def test_the_pareto_figure_shows_the_problems_timed_at_several_batch_sizes(rows, result):
+    few = [row for row in rows if row["method"] in ("grid 64", "L-BFGS 4x256", "Gaussian mean")]
+    figure = argmax_plots.draw_main_pareto(few, result)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 9
+    assert titles[:2] == ["six-joint arm, batch of 1", "six-joint arm, batch of 256"]
+    one_size = [row for row in few if row["problem"] == "rastrigin_6"]
+    assert len(argmax_plots.draw_main_pareto(one_size, result).axes) == 1
+
+
+def test_families_of_methods_are_told_apart(rows):
+    styles = argmax_plots.line_styles(rows)
+    assert set(styles) == set(FAMILIES)
+    assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == len(FAMILIES)
+    looks = {(look.color, look.marker) for look in plots.make_looks(rows).values()}
+    assert len(looks) == len(FAMILIES) + 2, "two for the policies"
+
+
+def test_the_dimension_figure_has_a_panel_a_family_and_theory_through_the_measured_point(rows, result):
+    figure = argmax_plots.draw_dimension(rows, result)
+    assert [axes.get_title().partition(" (")[0] for axes in figure.axes] == ["quadratics", "planted peaks"]
+    for axes in figure.axes:
+        lines = {line.get_label(): dict(zip(*line.get_data(), strict=True)) for line in axes.lines}
+        assert set(lines) == set(FAMILIES) | {"theory, random search", "theory, grid"}
+        assert list(lines["grid"]) == [1, 2, 3, 4, 6, 8, 12, 24]
+        for method in ("random search", "grid"):
+            assert lines[f"theory, {method}"][6] == pytest.approx(lines[method][6])
+        assert max(lines["theory, grid"]) == 8, "1,024 evaluations give 2 points a dimension up to n = 10"
+
+
+def test_problems_of_one_family_and_size_are_one_point(result):
+    rows = [
+        make_row(f"quadratic_{dims}", f"{dims}", regret=regret, num_dims=dims)
+        for dims, regret in ((2, 1e-2), (4, 1e-1))
+    ]
+    rows.append(make_row("another", "4", regret=1e-3, num_dims=4))
+    problems = result["problems"] | {"another": {"family": "quadratics"}}
+    line = argmax_plots.draw_dimension(rows, {"problems": problems}).axes[0].lines[0]
+    assert list(line.get_xdata()) == [2, 4]
+    assert list(line.get_ydata()) == pytest.approx([1e-2, 1e-2])
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_random_search_theory_against_sampling(order, rng):
+    """The median over tries of the best of N uniform points around the center; both sides in units of n = 2."""
+
+    def measured(num_dims):
+        points = rng.uniform(-1, 1, (400, 512, num_dims))
+        distance = ((points**2).sum(-1) ** (order / 2)).min(-1)
+        return float(sorted(distance)[200]) / num_dims ** (order / 2)
+
+    ratio = argmax_plots.random_search_theory(4, 512, order) / argmax_plots.random_search_theory(2, 512, order)
+    # Of a median of 400, 5 sigma are some 20 % for the squared distance in two dimensions.
+    assert measured(4) / measured(2) == pytest.approx(ratio, rel=0.25 if order == 2 else 0.13)
+
+
+def test_grid_theory():
+    assert argmax_plots.grid_theory(6, 729, 2) == pytest.approx(1.0)
+    assert argmax_plots.grid_theory(3, 125, 1) == pytest.approx(0.5)
+    assert math.isnan(argmax_plots.grid_theory(24, 1024, 2))
+
+
+def test_the_anytime_figure_draws_the_best_tuned_setting_over_cost_and_time(rows, result):
+    better = make_row("six_joint_arm", "other CEM", regret=1e-5, family="cross-entropy", budget=256, cost=250)
+    figure = argmax_plots.draw_anytime([*rows, better], result)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == 2 * 8
+    cost, time = figure.axes[0], figure.axes[3]
+    assert cost.get_title() == "six-joint arm"
+    assert time.get_xlabel() == "time per decision, batch of 1"
+    lines = {line.get_label(): line.get_data() for line in cost.lines}
+    assert set(lines) == set(FAMILIES)
+    assert dict(zip(*lines["cross-entropy"], strict=True))[250] == pytest.approx(1e-5)
+    assert {line.get_label() for line in time.lines} - set(FAMILIES) == {
+        "policy, mean action",
+        "policy, sampled action",
+    }
+
+
+def test_the_front_is_named_at_each_gain():
+    own = [make_row("x", f"grid {i}", time_s=1e-5 * 2**i, regret=1.5**-i) for i in range(5)]
+    figure = plots.draw_pareto(own, {}, min_gain=2.0)
+    assert {text.get_text() for text in figure.axes[0].texts} == {"grid 0", "grid 2", "grid 4"}
+
+
+@pytest.mark.parametrize(
+    "rows", [[make_row("x", "one", regret=-1e-9)], [make_row("x", "one", normalized_regret=None)]]
+)
+def test_figures_come_out_of_little(tmp_path, rows):
+    harness.write_json(tmp_path / "run.json", {"rows": rows})
+    written = argmax_plots.plot_result(tmp_path / "run.json")
+    assert [path.name for path in written] == ["run_pareto.png", "run_dimension.png", "run_anytime.png"]
+    assert all(path.stat().st_size > 5_000 for path in written)
+
+
+def test_what_is_missing_is_said(tmp_path):
+    rows = [make_row("x", "one", setting="paper")]
+    for draw in (argmax_plots.draw_dimension, argmax_plots.draw_anytime):
+        assert "in this result" in draw(rows, {}).axes[0].texts[0].get_text()
+    harness.write_json(tmp_path / "none.json", {"rows": []})
+    with pytest.raises(ValueError, match="time_per_decision_s"):
+        argmax_plots.plot_result(tmp_path / "none.json")
+    harness.write_json(tmp_path / "bad.json", {"rows": [make_row("x", "one", cost=None)]})
+    with pytest.raises(ValueError, match=r"rows\[0\] \(one\): expected cost"):
+        argmax_plots.plot_result(tmp_path / "bad.json")
