@@ -4,7 +4,7 @@ import argmax_plots
 import harness
 import plots
 import pytest
-from argmax_cases import FAMILIES, make_result, make_row
+from argmax_results import FAMILIES, make_result, make_row
 
 
 @pytest.fixture(scope="module")

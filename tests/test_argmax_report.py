@@ -5,8 +5,8 @@ import argmax_report
 import harness
 import pytest
 import report
-from argmax_cases import make_result, make_row
 from argmax_deadlines import DEADLINES_S
+from argmax_results import make_result, make_row
 from rich.console import Console
 
 ARM = report.ARM
