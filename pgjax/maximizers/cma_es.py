@@ -66,13 +66,14 @@ def cma_es(*, num_samples: int | None = None, initial_sigma: float = 0.6) -> Max
         lower = modified_cholesky(strategy.covariance)
         normals = noise.normal(key, (size(num_dims), num_dims), mean.dtype)
         samples = evaluate(objective, jnp.clip(mean[None] + sigma * (normals @ lower.T), -1, 1))
-        values, ranked = jax.lax.top_k(finite_or_lowest(samples.values), size(num_dims))
         weights = _weights(size(num_dims))
-        best = (samples.points[ranked[: len(weights)]] - mean[None]) / sigma
-        new = _adapt(strategy, lower, best, weights)
+        # Values and indices are used whole: else XLA on CPU sorts in place of its faster top-k.
+        values, ranked = jax.lax.top_k(finite_or_lowest(samples.values), len(weights))
+        best = samples.points[ranked]
+        new = _adapt(strategy, lower, (best - mean[None]) / sigma, weights)
         candidates = Candidates(
-            jnp.concatenate([samples.points[ranked[:1]], new.mean[None]]),
-            jnp.concatenate([values[:1], jnp.asarray(objective(new.mean))[None]]),
+            jnp.concatenate([best, new.mean[None]]),
+            jnp.concatenate([values, jnp.asarray(objective(new.mean))[None]]),
             size(num_dims) + 1,
             0,
         )
