@@ -26,7 +26,7 @@ BOX = pgjax.Box([-1.0] * 3, [1.0] * 3)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tuned_settings_cost_their_budget_at_most(family):
     budget = 512
-    for setting in candidates(family, budget, 3)[:2]:
+    for setting in candidates(family, budget, 3)[:1]:
         starts = jnp.zeros((max(setting.num_proposals, 1), 3))
         best = pgjax.maximize(
             jax.random.key(0),
@@ -84,10 +84,9 @@ def test_a_known_best_action_has_no_regret_and_an_action_outside_is_counted():
 def test_the_upper_end_of_a_bracket_gives_the_larger_regret():
     case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
     problem = case.task.problem._replace(upper_bound=case.task.problem.maximum + 0.1)
-    row = measure.regret(
-        case.task._replace(problem=problem), case.task.states[:, :2], measure.regret_scale(case.task)
-    )
-    assert row["normalized_regret_upper"]["median"] > row["normalized_regret"]["median"]
+    best = jnp.asarray(problem.best_action, jnp.float32)
+    row = measure.regret(case.task._replace(problem=problem), best, measure.regret_scale(case.task))
+    assert 0.05 < row["normalized_regret_upper"]["median"] < 0.5
 
 
 def test_tuning_chooses_the_lowest_mean_logarithm():
@@ -135,8 +134,8 @@ def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
 def small_run(tmp_path_factory):
     """A small run in a process of its own, with JAX's default settings: its JSON and its output."""
     output = tmp_path_factory.mktemp("run") / "small.json"
-    arguments = ("--problem", "planted_peaks_2d", "six_joint_arm_step", "--methods", "CEM", "coordinate zoom")
-    arguments += ("--budgets", "512", "--batch-sizes", "64", "--no-peers", "--output", output)
+    arguments = ("--problem", "six_joint_arm_step", "--methods", "CEM", "coordinate zoom", "--budgets", "32")
+    arguments += ("--batch-sizes", "16", "--no-peers", "--output", output)
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     script = ROOT / "benchmarks" / "argmax.py"
     done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, env=environment)
@@ -146,7 +145,7 @@ def small_run(tmp_path_factory):
 
 def test_a_run_has_rows_with_regret_time_and_cost(small_run):
     result, output, printed = small_run
-    assert set(result["problems"]) == {"planted_peaks_2d", "six_joint_arm_step"}
+    assert set(result["problems"]) == {"six_joint_arm_step"}
     assert {row["setting"] for row in result["rows"]} == {"paper", "tuned"}
     for row in result["rows"]:
         assert row["cost"] == row["num_evaluations"] + GRADIENT_COST * row["num_gradients"]
