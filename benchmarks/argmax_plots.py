@@ -166,9 +166,9 @@ def grid_theory(num_dims: int, budget: int, order: int) -> float:
 def _draw_theory(axes: Axes, rows: Rows, orders: Sequence[int], budget: int) -> None:
     """The courses of theory, each through the measured point nearest to six dimensions."""
     dims = sorted({row["num_dims"] for row in rows})
-    # A grid has points on every face, so it loses nothing but inside, where the order is the highest.
     courses = [(UNIFORM, uniform_search_theory, order, LINES[-order], f": N^(-{order}/n)") for order in orders]
-    courses += [(GRID, grid_theory, max(orders), (0, (5, 1, 1, 1, 1, 1)), "")] if orders else []
+    if len(orders) == 1:  # else the maximum may lie on a face or in a corner, where grids have points
+        courses.append((GRID, grid_theory, orders[0], "--", ""))
     for method, theory, order, stroke, rate in courses:
         measured = _regret_by("num_dims", [row for row in rows if row["family"] == method])
         if not measured:
