@@ -37,7 +37,7 @@ def deadlines(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     Where others were judged on a problem and it was not, its regret there counts as 1, a uniform action's:
     leaving out hard problems does not help. Of these methods, the one with the lowest mean over problems of
     log10(max(median regret, 1e-6)) is chosen, and the faster of equals. Trained policies exist on some
-    problems only, so they are chosen apart, over those problems.
+    problems only, so they, and searches that start from them, are chosen apart, over those problems.
 
     Returns: one entry for each batch size and deadline, with the fields of `Choice` (None if nothing fits),
         `deadline_s`, `batch_size`, `policy` (a `Choice` as a dict, or None), `best_by_problem` (likewise, for
@@ -67,6 +67,11 @@ def checked_rows(result: Mapping[str, Any]) -> Sequence[Row]:
 def is_judged(row: Row) -> bool:
     """Whether a row was run and its regret is known."""
     return not row.get("skipped") and math.isfinite(median_regret(row))
+
+
+def uses_policy(row: Row) -> bool:
+    """Whether a row acts by a trained policy, or searches from its proposals."""
+    return "policy" in row["family"]
 
 
 def fits(row: Row, deadline_s: float) -> bool:
@@ -106,8 +111,8 @@ def best_by_problem(rows: Sequence[Row], deadline_s: float) -> dict[str, Choice]
 
 def _entry(rows: Sequence[Row], deadline_s: float, result: Mapping[str, Any]) -> dict[str, Any]:
     """Everything about one deadline, from the rows of one batch size."""
-    searches = [row for row in rows if row["setting"] != "policy"]
-    policies = [row for row in rows if row["setting"] == "policy"]
+    searches = [row for row in rows if not uses_policy(row)]
+    policies = [row for row in rows if uses_policy(row)]
     choice, policy = choose(searches, deadline_s), choose(policies, deadline_s)
     best = best_by_problem(searches, deadline_s)
     batch_size = rows[0]["batch_size"]
@@ -118,7 +123,7 @@ def _entry(rows: Sequence[Row], deadline_s: float, result: Mapping[str, Any]) ->
         time = time_text(policy.time_per_call_s)
         sentence += f" With a trained policy: {policy.method}, {_loss(policy, policies, result)} in {time}."
     elif policies:
-        sentence += " No trained policy fits."
+        sentence += " With a trained policy: nothing fits."
     fields = dict.fromkeys(Choice._fields) if choice is None else choice._asdict()
     return fields | {
         "deadline_s": deadline_s,

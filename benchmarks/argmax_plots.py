@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 from plots import COLORS, LINES, MAX_COLUMNS, REGRET_FLOOR, Rows, median_regret, title_of, unique
 
-# The power of the distance with which Q falls near its maximum, by a word in a problem family's name.
-ORDERS = {"quadratic": 2, "peak": 1}
+# The powers of the distance with which Q may fall near its maximum, by a word in a problem family's name: the
+# maximum of a quadratic lies inside the box (2), in a corner (1) or, mostly, on a face, which is between.
+ORDERS = {"quadratic": (1, 2), "peak": (1,)}
+UNIFORM, GRID = "uniform search", "grid"
 
 
 def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -34,13 +36,19 @@ def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | N
 def draw_main_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """`plots.draw_pareto` of the problems that were timed at several batch sizes, or else of all."""
     sizes = Counter(problem for problem, _ in {(row["problem"], row["batch_size"]) for row in rows})
-    return plots.draw_pareto([row for row in rows if sizes[row["problem"]] > 1] or rows, result, min_gain=2.0)
+    main = [row for row in rows if sizes[row["problem"]] > 1] or rows
+    return plots.draw_pareto([row | {"method": _short_name(row)} for row in main], result, min_gain=2.0)
+
+
+def _short_name(row: Mapping[str, Any]) -> str:
+    """Family and budget of a tuned row, which has one setting for them and too long a name for a label."""
+    return f"{row['family']} @ {row['budget']}" if row.get("setting") == "tuned" else row["method"]
 
 
 def draw_dimension(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """Regret against dimensions n at the budget with most rows: a panel a family of problems, a line a method.
 
-    Black lines are what theory says of random search and of grids (see `random_search_theory`, `grid_theory`),
+    Black lines are what theory says of uniform search and of grids (see `uniform_search_theory`, `grid_theory`),
     each scaled to meet the measured point nearest to six dimensions: the course is theory's, the height is not.
     """
     budget, panel_rows = _sweep(rows, result)
@@ -49,21 +57,18 @@ def draw_dimension(rows: Rows, result: Mapping[str, Any]) -> Figure:
     figure.suptitle(f"What dimensions cost, at a budget of {budget:,} evaluations", fontsize=13)
     styles = line_styles(rows)
     for axes, (family, own) in zip(panels, panel_rows.items(), strict=False):
-        order = next((order for word, order in ORDERS.items() if word in family), None)
-        theory = f" (theory, random search: N^(-{order}/n))" if order else ""
-        _prepare(axes, family + theory, "dimensions n of the action")
+        _prepare(axes, family.replace("_", " "), "dimensions n of the action")
         ticks = sorted({row["num_dims"] for row in own})
         axes.set_xticks(ticks, [str(n) for n in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
         _draw_lines(axes, own, "num_dims", styles)
-        if order:
-            _draw_theory(axes, own, order, budget)
+        _draw_theory(axes, own, next((orders for word, orders in ORDERS.items() if word in family), ()), budget)
     _finish(figure, panels, columns, len(panel_rows), "no sweep over dimensions in this result")
     return figure
 
 
 def _sweep(rows: Rows, result: Mapping[str, Any]) -> tuple[int, dict[str, list[Mapping[str, Any]]]]:
-    """The budget with most rows, and these by families of problems of several dimensions."""
+    """The budget with most rows, and its rows by families of problems; each method at several dimensions."""
     families: dict[str, list[Mapping[str, Any]]] = {}
     for row in best_tuned(rows):
         family = result.get("problems", {}).get(row["problem"], {}).get("family") or row["problem"]
@@ -72,6 +77,9 @@ def _sweep(rows: Rows, result: Mapping[str, Any]) -> tuple[int, dict[str, list[M
     counts = Counter(row["budget"] for own in swept.values() for row in own)
     budget = max(counts, key=lambda budget: (counts[budget], budget), default=0)
     chosen = {name: [row for row in own if row["budget"] == budget] for name, own in swept.items()}
+    for name, own in chosen.items():
+        sizes = Counter(method for method, _ in {(row["family"], row["num_dims"]) for row in own})
+        chosen[name] = [row for row in own if sizes[row["family"]] > 1]
     return budget, {name: own for name, own in chosen.items() if own}
 
 
@@ -84,7 +92,7 @@ def draw_anytime(rows: Rows, result: Mapping[str, Any]) -> Figure:
     policies = [row for row in _of_smallest_batch(rows) if row.get("setting") == "policy"]
     problems = unique(row["problem"] for row in points)
     columns = min(max(len(problems), 1), MAX_COLUMNS)
-    figure, panels = plots.make_panels(2 * math.ceil(len(problems) / columns) or 2, columns, 3.6)
+    figure, panels = plots.make_panels(2 * math.ceil(len(problems) / columns) or 2, columns, 3.2)
     figure.suptitle(f"What more search gains: {plots.machine_text(result)}", fontsize=13)
     styles, looks = line_styles(rows), plots.make_looks(rows)
     for number, problem in enumerate(problems):
@@ -134,7 +142,7 @@ def line_styles(rows: Rows) -> dict[str, dict[str, Any]]:
     }
 
 
-def random_search_theory(num_dims: int, budget: int, order: int) -> float:
+def uniform_search_theory(num_dims: int, budget: int, order: int) -> float:
     """Median regret of N uniform points where Q falls as distance^order, up to a factor without n.
 
     Half of all tries have no point nearer than r where N V_n r^n / 2^n = log 2 (V_n: volume of the unit ball):
@@ -155,24 +163,22 @@ def grid_theory(num_dims: int, budget: int, order: int) -> float:
     return math.nan if num_points < 2 else (2 / (num_points - 1)) ** order
 
 
-def _draw_theory(axes: Axes, rows: Rows, order: int, budget: int) -> None:
+def _draw_theory(axes: Axes, rows: Rows, orders: Sequence[int], budget: int) -> None:
     """The courses of theory, each through the measured point nearest to six dimensions."""
-    theories: dict[str, tuple[Callable[[int, int, int], float], str]] = {
-        "random search": (random_search_theory, ":"),
-        "grid": (grid_theory, (0, (5, 1, 1, 1, 1, 1))),
-    }
     dims = sorted({row["num_dims"] for row in rows})
-    for method, (theory, stroke) in theories.items():
+    courses = [(UNIFORM, uniform_search_theory, order, LINES[-order], f": N^(-{order}/n)") for order in orders]
+    if len(orders) == 1:  # else the maximum may lie on a face or in a corner, where grids have points
+        courses.append((GRID, grid_theory, orders[0], "--", ""))
+    for method, theory, order, stroke, rate in courses:
         measured = _regret_by("num_dims", [row for row in rows if row["family"] == method])
         if not measured:
             continue
         anchor = min(measured, key=lambda n: abs(n - NUM_DIMS))
         scale = measured[anchor] / theory(anchor, budget, order)
-        course = [scale * theory(n, budget, order) for n in dims]
-        shown = [(n, regret) for n, regret in zip(dims, course, strict=True) if regret >= REGRET_FLOOR]
-        axes.plot(
-            *zip(*shown, strict=True), color="black", linewidth=1, linestyle=stroke, label=f"theory, {method}"
-        )
+        course = [(n, scale * theory(n, budget, order)) for n in dims]
+        shown = [point for point in course if point[1] >= REGRET_FLOOR]
+        label = f"theory, {method}{rate}"
+        axes.plot(*zip(*shown, strict=True), color="black", linewidth=1, linestyle=stroke, label=label)
 
 
 def _draw_lines(axes: Axes, rows: Rows, field: str, styles: Mapping[str, Mapping[str, Any]]) -> None:

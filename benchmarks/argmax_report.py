@@ -59,15 +59,20 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(*_cells(row))
     for row in rows:
         if row.get("skipped"):
-            table.add_row(row["method"], row["setting"], _count(row.get("budget")), "", "skipped")
+            table.add_row(_name(row), row["setting"], _count(row.get("budget")), "", "skipped")
     return table
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """A row's method without the budget, which has its own column."""
+    return row["method"].removesuffix(f" @ {row.get('budget')}")
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     regret, upper = row.get("normalized_regret") or {}, row.get("normalized_regret_upper") or {}
     success, gemm = row.get("success") or {}, row.get("fraction_of_gemm")
     return [
-        row["method"],
+        _name(row),
         row["setting"],
         _count(row.get("budget")),
         _count(row.get("cost")),
@@ -109,6 +114,8 @@ def _best_table(entries: Sequence[Mapping[str, Any]], batch_size: int, result: M
     """The best row of each problem within each deadline."""
     heads = ("a call within", *(time_text(entry["deadline_s"]) for entry in entries))
     table = report.new_table(f"best search on each problem, batch {batch_size:,}", heads)
+    for column in table.columns:
+        column.no_wrap = False
     for problem in unique(problem for entry in entries for problem in entry["best_by_problem"]):
         best = [entry["best_by_problem"].get(problem) for entry in entries]
         cells = (

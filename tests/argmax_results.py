@@ -3,18 +3,18 @@
 import math
 
 FAMILIES = {  # method label by budget, seconds an evaluation, regret's constant and exponent
-    "grid": ("grid {0}", 3e-8, 1.0, 0.25),
-    "random search": ("Sobol {0}", 3e-8, 0.9, 0.33),
-    "cross-entropy": ("CEM {0}/10", 5e-8, 2.0, 0.6),
-    "MPPI": ("MPPI 6x{0}", 6e-8, 1.8, 0.5),
-    "CMA-ES": ("CMA-ES 9x{0}", 2e-7, 4.0, 0.7),
-    "coordinate zoom": ("zoom 3x{0}", 5e-8, 0.7, 0.3),
-    "Adam": ("Adam 8x{0}", 1.5e-7, 6.0, 1.0),
-    "SGD": ("SGD 8x{0}", 1.4e-7, 5.0, 0.8),
-    "L-BFGS": ("L-BFGS 4x{0}", 2e-7, 9.0, 1.4),
-    "Newton": ("Newton 4x{0}", 4e-7, 7.0, 1.3),
-    "CEM + L-BFGS": ("CEM 2x64 + L-BFGS {0}", 1.6e-7, 8.0, 1.2),
-    "best of N": ("best of {0}", 4e-8, 0.5, 0.2),
+    "grid": ("grid @ {0}", 3e-8, 1.0, 0.25),
+    "uniform search": ("uniform @ {0}", 3e-8, 0.9, 0.33),
+    "cross-entropy": ("CEM 8 steps, 5% elites @ {0}", 5e-8, 2.0, 0.6),
+    "MPPI": ("MPPI 6 steps, temperature 30 @ {0}", 6e-8, 1.8, 0.5),
+    "CMA-ES": ("CMA-ES 32 samples, sigma 0.6 @ {0}", 2e-7, 4.0, 0.7),
+    "coordinate zoom": ("zoom 3 levels, 5 bins @ {0}", 5e-8, 0.7, 0.3),
+    "Adam": ("Adam 16 starts, rate 0.05 @ {0}", 1.5e-7, 6.0, 1.0),
+    "SGD": ("SGD 8 starts @ {0}", 1.4e-7, 5.0, 0.8),
+    "L-BFGS": ("L-BFGS 16 starts @ {0}", 2e-7, 9.0, 1.4),
+    "Newton": ("Newton 4 starts @ {0}", 4e-7, 7.0, 1.3),
+    "CEM + L-BFGS": ("CEM 4 steps, L-BFGS 4 starts @ {0}", 1.6e-7, 8.0, 1.2),
+    "best of N": ("best of N @ {0}", 4e-8, 0.5, 0.2),
 }
 BUDGETS = (64, 256, 1024, 4096, 16384, 65536)
 SIZES = (1, 256, 4096)

@@ -48,7 +48,7 @@ def test_the_lowest_mean_of_log_regrets_wins_among_those_that_fit_everywhere():
         {"time_per_call_s": 1.01e-3},
         {"normalized_regret": None},
         {"num_dims": 3},
-        {"setting": "policy"},
+        {"family": "policy, best of N"},
     ],
 )
 def test_what_cannot_be_recommended(flaw):
@@ -99,7 +99,7 @@ def test_policies_are_chosen_apart_where_they_exist():
         "With a trained policy: Gaussian mean, median regret 0.1 on the arm in 20 µs."
     )
     slow = [row | {"time_per_call_s": 1.0} if row["setting"] == "policy" else row for row in rows]
-    assert advise(slow)["sentence"].endswith("No trained policy fits.")
+    assert advise(slow)["sentence"].endswith("With a trained policy: nothing fits.")
 
 
 def test_where_nothing_fits_everywhere_the_arms_best_is_named():
@@ -135,6 +135,7 @@ def test_the_terminal_shows_every_row_in_118_columns():
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= 118
     assert "…" not in text.getvalue(), "a cell was cut"
+    assert "\n grid  " in text.getvalue(), "the budget has a column of its own"
     measured = [row for row in result["rows"] if not row["skipped"]]
     assert sum(" tuned " in line or " paper " in line or " policy " in line for line in lines) >= len(measured)
     assert "skipped rows: a call predicted to take over 10 s" in text.getvalue()
