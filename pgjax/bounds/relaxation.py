@@ -15,10 +15,11 @@ from pgjax.types import Array
 class Relaxation(NamedTuple):
     """An upper bound of a function over a box, as a number and as a plane, and its gradient's range.
 
-    upper: f(a) <= upper; slopes `[N]`: f(a) <= upper - sum_k (|slope_k| radius_k - slope_k (a_k - center_k)).
+    upper: f(a) <= upper; plane, slopes `[N]`: f(a) <= plane - sum_k (|slope_k| radius_k - slope_k (a_k - center_k)).
     """
 
     upper: Array
+    plane: Array
     slopes: Array
     gradient_low: Array
     gradient_high: Array
@@ -34,12 +35,12 @@ def relax(objective: Callable[[Array], Array], low: Array, high: Array) -> Relax
     result = enclose(objective, box)
     if not isinstance(result, Enclosure):
         zero = jnp.zeros_like(low)
-        return Relaxation(result, zero, zero, zero)
+        return Relaxation(result, result, zero, zero, zero)
     order = _ancestors(result)
-    upper, slopes = _upper(order, box)
-    upper = jnp.minimum(upper, result.interval.high)
+    plane, slopes = _upper(order, box)
+    upper = jnp.minimum(plane, result.interval.high)
     gradient = _gradient(order, box)
-    return Relaxation(jnp.where(jnp.isnan(upper), jnp.inf, upper), slopes, *gradient)
+    return Relaxation(jnp.where(jnp.isnan(upper), jnp.inf, upper), plane, slopes, *gradient)
 
 
 def _ancestors(result: Enclosure) -> list[Enclosure]:

@@ -82,10 +82,7 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     _check_objective(objective, start)
 
     def to_action(point):
-        action = low + 0.5 * (high - low) * (point + 1)
-        return action + jax.lax.stop_gradient(
-            jnp.clip(action, low, high) - action
-        )  # clip halves gradients at bounds
+        return _into_box(low + 0.5 * (high - low) * (point + 1), low, high)
 
     def on_cube(point):
         return objective(to_action(point))
@@ -189,6 +186,17 @@ def _bounds_and_start(box: Box, initial: ArrayLike | None) -> tuple[Array, Array
     return low, high, jnp.clip(start, low, high)
 
 
+@jax.custom_jvp
+def _into_box(action: Array, low: Array, high: Array) -> Array:
+    """The action without the rounding that leaves the box; its derivative is whole at the bounds too."""
+    return jnp.clip(action, low, high)
+
+
+@_into_box.defjvp
+def _into_box_jvp(primals, tangents):
+    return _into_box(*primals), tangents[0]
+
+
 def _check_objective(objective: Objective, action: Array) -> None:
     value = jax.eval_shape(objective, action)
     shape = getattr(value, "shape", None)
@@ -209,7 +217,7 @@ def _better(best: Maximum, candidates: Candidates, to_action: Callable[[Array], 
     return Maximum(
         jnp.where(better, to_action(candidates.points[i]), best.action),
         jnp.where(better, values[i], best.value),
-        best.upper_bound,
+        jnp.minimum(best.upper_bound, candidates.upper_bound),
         best.num_evaluations + candidates.num_evaluations,
         best.num_gradients + candidates.num_gradients,
     )
