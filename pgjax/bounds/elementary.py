@@ -55,7 +55,7 @@ def line(function: Elementary, slope: Array, low: Array, high: Array) -> Line:
 def lines(function: Elementary, low: Array, high: Array) -> tuple[Line, Line, Line]:
     """Lines around a function on [low, high]: least area above it, least area below it, least band around it.
 
-    The best of four slopes: the chord's and the tangents' at the ends and the middle. (The area is least where
+    The better of two slopes: the chord's and the tangent's in the middle. (The area is least where
     the line is closest in the middle.) For the rectifier these are the chord above and 0 or 1 below, as in
     CROWN, Zhang et al. (2018), Efficient neural network robustness certification with general activation
     functions, section 3.
@@ -65,7 +65,6 @@ def lines(function: Elementary, low: Array, high: Array) -> tuple[Line, Line, Li
     wide = width > 1e-3 * jnp.maximum(jnp.abs(low), jnp.abs(high))  # else the chord is rounding
     rise = function.value(high) - function.value(low)
     slopes = [jnp.where(wide, rise / jnp.where(wide, width, 1), tangent), tangent]
-    slopes += [function.derivative(low), function.derivative(high)]
     above = below = band = line(function, slopes[0], low, high)
     for slope in slopes[1:]:
         new = line(function, slope, low, high)

@@ -28,6 +28,25 @@ _COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
 _MONOTONE = ("reduce_max", "reduce_min", "floor", "ceil", "round", "sign", "cummax", "cummin")
 
 
+@jax.jit
+def without_rounding(x: Array, low: Array, high: Array) -> Array:
+    """Return x clipped to [low, high], for an x that leaves it by rounding alone: bounds take it for x itself.
+
+    Its derivative in x is 1, at low and high too.
+    """
+    return _clip(x, low, high)
+
+
+@jax.custom_jvp
+def _clip(x, low, high):
+    return jnp.clip(x, low, high)
+
+
+@_clip.defjvp
+def _clip_jvp(primals, tangents):
+    return _clip(*primals), tangents[0]
+
+
 def enclose(function: Callable[[Array], Array], box: Enclosure) -> Value:
     """The enclosure of a function over a box, or its value where it is the same everywhere.
 
@@ -53,6 +72,8 @@ def _interpret(jaxpr: Any, consts: list[Any], arguments: list[Value]) -> list[Va
 
 def _apply(equation: Any, operands: list[Value]) -> list[Value]:
     name, params = equation.primitive.name, equation.params
+    if params.get("name") == without_rounding.__name__ and isinstance(operands[0], Enclosure):
+        return [operands[0]]
     if name in _CALLS:
         inner = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
         jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, [])
@@ -91,7 +112,9 @@ def _linear(equation: Any, *operands: Value, additive: bool = True) -> Enclosure
             return values[0]
         return values[0] + values[1] if equation.primitive.name == "sub" else _bind(equation, *values)
 
-    constant = _bind(equation, *fill(_itself, [jnp.zeros_like(x.center) for x in parents]))
+    constant = None
+    if additive and len(parents) < len(operands):
+        constant = _bind(equation, *fill(_itself, [jnp.zeros_like(x.center) for x in parents]))
     return Linear(linear, absolute, constant, parents).enclose(_num_terms(equation))
 
 
@@ -127,7 +150,7 @@ def _divide(equation: Any, x: Value, y: Value) -> Enclosure:
     inverse = Elementwise.enclose(reciprocal(), y)
     if isinstance(x, Enclosure):
         return Bilinear.enclose(jnp.multiply, x, inverse, 1)
-    return Linear(lambda v: x * v, lambda v: jnp.abs(x) * v, jnp.zeros_like(y.center), (inverse,)).enclose(1)
+    return Linear(lambda v: x * v, lambda v: jnp.abs(x) * v, None, (inverse,)).enclose(1)
 
 
 def _maximum(equation: Any, x: Value, y: Value) -> Enclosure:
@@ -135,10 +158,10 @@ def _maximum(equation: Any, x: Value, y: Value) -> Enclosure:
     name = equation.primitive.name
     left, right = (0.0, 1.0) if name == "max" else (1.0, 0.0)
     if isinstance(x, Enclosure) and isinstance(y, Enclosure):
-        difference = Linear(jnp.subtract, jnp.add, jnp.zeros_like(x.center), (x, y)).enclose(2)
+        difference = Linear(jnp.subtract, jnp.add, None, (x, y)).enclose(2)
         choose = jnp.maximum if name == "max" else jnp.minimum
         beyond = Elementwise.enclose(kink(lambda v: choose(v, 0), 0.0, left, right), difference)
-        return Linear(jnp.add, jnp.add, jnp.zeros_like(x.center), (y, beyond)).enclose(2)
+        return Linear(jnp.add, jnp.add, None, (y, beyond)).enclose(2)
     enclosure, constant = (x, y) if isinstance(x, Enclosure) else (y, x)
     function = kink(lambda v: _bind(equation, v, jnp.broadcast_to(constant, v.shape)), constant, left, right)
     return Elementwise.enclose(function, enclosure)
@@ -169,7 +192,7 @@ def _compare(equation: Any, x: Value, y: Value) -> Interval | Array:
     """Whether it surely holds, and whether it may hold; a tie at an end counts as both."""
     name = equation.primitive.name
     if name in ("eq", "ne") and x is y:
-        return jnp.full(x.shape, name == "eq")
+        return jnp.full(x.center.shape, name == "eq")
     a, b = _interval(x), _interval(y)
     if name in ("lt", "le"):
         a, b = b, a

@@ -16,6 +16,8 @@ from pgjax.types import Array
 
 Bound: TypeAlias = Callable[[Objective, Array, Array], Relaxation]
 
+import os
+BLOCK=int(os.environ.get('BLOCK','256'))
 _NUM_CLIMBERS = 8
 _NUM_CLIMBS = 8  # steps of 1/16 ... 1/2048 of the cube's half width
 
@@ -70,13 +72,18 @@ def branch_and_bound(
         state = BranchAndBoundState(queue, value, initial_point, lost, jnp.int32(0), jnp.asarray(False))
         return state, Candidates(initial_point[None], value[None], 1, 0)
 
-    def work(objective, state):
+    def explore(objective, state):
+        """Bound the halves of the most promising boxes; where they go in the queue, and what was found."""
         queue = state.queue
-        bounds, places = jax.lax.top_k(queue.bound, num_split)
-        low, high = _halves(queue.low[places], queue.high[places], queue.dimension[places])
-        relaxation = jax.vmap(lambda l, h: bound(objective, l, h))(low, high)
-        limits = jnp.fmin(jnp.where(jnp.isnan(relaxation.upper), jnp.inf, relaxation.upper), jnp.tile(bounds, 2))
-        points, values = _look_around(objective, low, high, relaxation.slopes, finite_or_lowest(bounds))
+        # Only the order needs the bounds here: float32 has the fast top_k.
+        order = queue.bound.astype(jnp.float32)
+        _, parents = jax.lax.top_k(order, num_split)
+        _, spare = jax.lax.top_k(-order, num_split)
+        limits = jnp.tile(queue.bound[parents], 2)
+        low, high = _halves(queue.low[parents], queue.high[parents], queue.dimension[parents])
+        relaxation = _relax(bound, objective, low, high)
+        limits = jnp.fmin(limits, relaxation.upper)
+        points, values = _look_around(objective, low, high, relaxation.slopes)
         best = jnp.argmax(values)
         better = values[best] > state.value
         value = jnp.where(better, values[best], state.value)
@@ -85,36 +92,32 @@ def branch_and_bound(
         low, high = _contract(low, high, relaxation, floor)
         low, high, empty = _follow_gradient(low, high, relaxation)
         limits = jnp.where((limits > floor) & ~empty, limits, -jnp.inf)
-        dimension = jnp.argmax((relaxation.gradient_high - relaxation.gradient_low) * (high - low), axis=1)
-        dimension = jnp.where(jnp.all(jnp.isfinite(relaxation.gradient_high-relaxation.gradient_low),axis=1), dimension, jnp.argmax(high-low,axis=1))
-
-        remaining = queue.bound.at[places].set(-jnp.inf)
-        lowest, places = jax.lax.top_k(-remaining, 2 * num_split)
-        lost = jnp.maximum(state.lost, -lowest[0])
-        lost = jnp.maximum(state.lost, jnp.max(-lowest))
-        queue = BoxQueue(
-            queue.low.at[places].set(low),
-            queue.high.at[places].set(high),
-            remaining.at[places].set(limits),
-            queue.dimension.at[places].set(dimension.astype(jnp.int32)),
-        )
-        top = jnp.max(queue.bound)
-        upper = jnp.maximum(jnp.maximum(top, lost), floor)
-        done = top <= floor
-        num_boxes = state.num_boxes + 2 * num_split
-        state = BranchAndBoundState(queue, value, point, lost, num_boxes, done)
-        counts = (jnp.int32(2 * num_split), jnp.int32(_NUM_CLIMBERS * _NUM_CLIMBS))
-        return state, Candidates(point[None], value[None], *counts, upper)
+        places = jnp.where(jnp.tile(queue.bound[parents], 2) > -jnp.inf, jnp.concatenate([parents, spare]), capacity)
+        lost = jnp.maximum(state.lost, jnp.max(jnp.where(places[num_split:] < capacity, queue.bound[spare], -jnp.inf)))
+        boxes = BoxQueue(low, high, limits, _dimension(low, high, relaxation))
+        return (boxes, places, value, point, lost), jnp.int32(2 * num_split), jnp.int32(_NUM_CLIMBERS * _NUM_CLIMBS)
 
     def rest(objective, state):
-        upper = jnp.full_like(state.value, jnp.inf)
-        return state, Candidates(state.point[None], state.value[None], jnp.int32(0), jnp.int32(0), upper)
+        del objective
+        shape = (2 * num_split, state.point.shape[0])
+        none = jnp.zeros(shape, state.point.dtype)
+        boxes = BoxQueue(none, none, none[:, 0], jnp.zeros(shape[:1], jnp.int32))
+        places = jnp.full(shape[:1], capacity, jnp.int32)
+        return (boxes, places, state.value, state.point, state.lost), jnp.int32(0), jnp.int32(0)
 
     def step(key, objective, state):
         del key
-        return jax.lax.cond(
-            state.done, functools.partial(rest, objective), functools.partial(work, objective), state
+        # The queue is only read in here: a conditional that returned it would copy it.
+        branches = (functools.partial(explore, objective), functools.partial(rest, objective))
+        (boxes, places, value, point, lost), num_evaluations, num_gradients = jax.lax.cond(
+            ~state.done, *branches, state
         )
+        queue = BoxQueue(*(old.at[places].set(new, mode="drop") for old, new in zip(state.queue, boxes, strict=True)))
+        open_ = jnp.maximum(jnp.max(queue.bound), lost)
+        upper = jnp.maximum(open_, value + gap)
+        num_boxes = state.num_boxes + num_evaluations
+        state = BranchAndBoundState(queue, value, point, lost, num_boxes, jnp.max(queue.bound) <= value + gap)
+        return state, Candidates(point[None], value[None], num_evaluations, num_gradients, upper)
 
     return Maximizer(init, step, lambda _: boxes_per_step)
 
@@ -128,7 +131,7 @@ def _halves(low: Array, high: Array, dimension: Array) -> tuple[Array, Array]:
     return jnp.concatenate([low, upper]), jnp.concatenate([lower, high])
 
 
-def _look_around(objective, low, high, slopes, bounds):
+def _look_around(objective, low, high, slopes):
     """Points and values: where the planes over the boxes are highest, and climbed to from the best of those."""
     points = jnp.where(slopes > 0, high, jnp.where(slopes < 0, low, 0.5 * (low + high)))
     values = finite_or_lowest(jax.vmap(objective)(points))
@@ -166,3 +169,15 @@ def _follow_gradient(low, high, relaxation):
     up, down = relaxation.gradient_low > 0, relaxation.gradient_high < 0
     empty = jnp.any((up & (high < 1)) | (down & (low > -1)), axis=1)
     return jnp.where(up, high, low), jnp.where(down, low, high), empty
+
+
+def _relax(bound, objective, low, high):
+    relaxation = jax.lax.map(lambda box: bound(objective, *box), (low, high), batch_size=BLOCK)
+    return relaxation
+
+
+def _dimension(low, high, relaxation):
+    """Where the function's slope is least known, weighed by the box's width; the widest where nothing is known."""
+    score = (relaxation.gradient_high - relaxation.gradient_low) * (high - low)
+    known = jnp.all(jnp.isfinite(score), axis=1, keepdims=True)
+    return jnp.argmax(jnp.where(known, score, high - low), axis=1).astype(jnp.int32)

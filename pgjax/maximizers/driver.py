@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgjax.bounds import without_rounding
 from pgjax.checks import check_count
 from pgjax.maximizers.base import Candidates, Maximizer, Objective, finite_or_lowest
 from pgjax.types import Array, ArrayLike, Box, Key
@@ -82,7 +83,7 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     _check_objective(objective, start)
 
     def to_action(point):
-        return _into_box(low + 0.5 * (high - low) * (point + 1), low, high)
+        return without_rounding(low + 0.5 * (high - low) * (point + 1), low, high)
 
     def on_cube(point):
         return objective(to_action(point))
@@ -184,17 +185,6 @@ def _bounds_and_start(box: Box, initial: ArrayLike | None) -> tuple[Array, Array
     start = low + 0.5 * (high - low) if start is None else start.astype(dtype)
     start = jnp.where(jnp.isnan(start), low + 0.5 * (high - low), start)
     return low, high, jnp.clip(start, low, high)
-
-
-@jax.custom_jvp
-def _into_box(action: Array, low: Array, high: Array) -> Array:
-    """The action without the rounding that leaves the box; its derivative is whole at the bounds too."""
-    return jnp.clip(action, low, high)
-
-
-@_into_box.defjvp
-def _into_box_jvp(primals, tangents):
-    return _into_box(*primals), tangents[0]
 
 
 def _check_objective(objective: Objective, action: Array) -> None:
