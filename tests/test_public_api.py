@@ -21,11 +21,12 @@ LAYERS = (
     ("networks",),
     ("policies",),
     ("problems",),
+    ("bounds",),
     ("maximizers",),
 )
 MODULES = [
     pgjax,
-    *(importlib.import_module(f"pgjax.{name}") for name in ("distributions", "maximizers", "problems")),
+    *(importlib.import_module(f"pgjax.{name}") for name in ("bounds", "distributions", "maximizers", "problems")),
 ]
 
 

@@ -118,7 +118,12 @@ def _unit(x: Array) -> float:
 
 
 def _enclosed(
-    operation: Operation, parents: tuple[Enclosure, ...], affine: Array, error: Array, interval: Interval, units: int
+    operation: Operation,
+    parents: tuple[Enclosure, ...],
+    affine: Array,
+    error: Array,
+    interval: Interval,
+    units: int,
 ) -> Enclosure:
     """A nonlinear operation's enclosure, from its affine form (center and slopes `[1 + N, ...]`)."""
     reach = jnp.sum(jnp.abs(affine), axis=0) + error
@@ -237,7 +242,7 @@ class Bilinear(Operation):
 
         linear, absolute, spread = around(x_center, y_center), around(x_size, y_size), around(x_radius, y_radius)
         corner, most = product(x_center, y_center), product(x_radius, y_radius)
-        residual = Interval(-corner - (0 if x is y else most), most - corner)
+        residual = Interval(-corner - (0 if x is y and x.center.ndim == 1 else most), most - corner)
         affine = jax.vmap(linear)(x.signed[1:], y.signed[1:])
         affine = jnp.concatenate([affine[:1] + residual.center[None], affine[1:]])
         reach = absolute(x_radius, y_radius) + most

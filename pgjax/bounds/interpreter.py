@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.extend as jex
@@ -14,16 +14,25 @@ from pgjax.bounds.elementary import ELEMENTARY, kink, power, reciprocal
 from pgjax.bounds.forms import Bilinear, Elementwise, Enclosure, Hull, Interval, Linear
 from pgjax.types import Array
 
-# A truth value that differs over the box is known as an interval of booleans.
-Value: TypeAlias = Array | Enclosure | Interval
+
+class Truth(NamedTuple):
+    """Truth values over a box: whether they surely hold, whether they may, and what they depend on."""
+
+    low: Array
+    high: Array
+    parents: tuple[Enclosure, ...]
+
+
+Value: TypeAlias = Any  # an array where it is the same all over the box, else an Enclosure or a Truth
 
 _CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint")
 # Linear in all operands together: constants among them belong to the constant part.
 _ADDITIVE = (
-    "add", "add_any", "sub", "neg", "reduce_sum", "cumsum", "broadcast_in_dim", "reshape", "squeeze", "expand_dims",
-    "slice", "rev", "concatenate", "transpose", "convert_element_type", "copy", "copy_p", "stop_gradient",
-    "reduce_precision", "gather", "dynamic_slice", "pad", "split",
+    "add", "add_any", "sub", "neg", "reduce_sum", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice",
+    "rev", "concatenate", "transpose", "convert_element_type", "copy", "stop_gradient", "gather", "dynamic_slice",
+    "pad",
 )  # fmt: skip
+_REARRANGEMENTS = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice", "rev", "transpose", "copy")
 _COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
 _MONOTONE = ("reduce_max", "reduce_min", "floor", "ceil", "round", "sign", "cummax", "cummin")
 
@@ -72,18 +81,21 @@ def _interpret(jaxpr: Any, consts: list[Any], arguments: list[Value]) -> list[Va
 
 def _apply(equation: Any, operands: list[Value]) -> list[Value]:
     name, params = equation.primitive.name, equation.params
-    if params.get("name") == without_rounding.__name__ and isinstance(operands[0], Enclosure):
+    if params.get("name") == "without_rounding" and isinstance(operands[0], Enclosure):
         return [operands[0]]
     if name in _CALLS:
         inner = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
         jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, [])
         return _interpret(jaxpr, consts, operands)
-    if not any(isinstance(x, Enclosure | Interval) for x in operands):
+    if not any(isinstance(x, Enclosure | Truth) for x in operands):
         values = _bind(equation, *operands)
         return list(values) if equation.primitive.multiple_results else [values]
-    rule = _RULES.get(name)
-    if rule is None:
-        raise ValueError(f"objective uses {name!r}, an operation for which there are no bounds")
+    logical = any(isinstance(x, Truth) for x in operands)
+    rule = (_LOGICAL_RULES if logical else _RULES).get(name)
+    to_integer = name == "convert_element_type" and not jnp.issubdtype(params["new_dtype"], jnp.floating)
+    if rule is None or to_integer:
+        what = f"{name!r} of truth values" if logical else repr(name)
+        raise ValueError(f"objective uses {what}, an operation for which there are no bounds")
     return [rule(equation, *operands)]
 
 
@@ -185,53 +197,56 @@ def _monotone(equation: Any, x: Enclosure) -> Enclosure:
 
 
 def _interval(x: Value) -> Interval:
-    return x.interval if isinstance(x, Enclosure) else x if isinstance(x, Interval) else Interval(x, x)
+    return x.interval if isinstance(x, Enclosure) else Interval(x, x)
 
 
-def _compare(equation: Any, x: Value, y: Value) -> Interval | Array:
-    """Whether it surely holds, and whether it may hold; a tie at an end counts as both."""
+def _compare(equation: Any, x: Value, y: Value) -> Truth | Array:
+    """A tie at an interval's end counts as either."""
     name = equation.primitive.name
     if name in ("eq", "ne") and x is y:
         return jnp.full(x.center.shape, name == "eq")
+    parents = tuple(operand for operand in (x, y) if isinstance(operand, Enclosure))
     a, b = _interval(x), _interval(y)
     if name in ("lt", "le"):
         a, b = b, a
-    if name in ("eq", "ne"):
-        apart = (a.low > b.high) | (a.high < b.low)
-        return Interval(apart, jnp.full_like(apart, True)) if name == "ne" else Interval(
-            jnp.zeros_like(apart), ~apart
-        )  # fmt: skip
-    return Interval(a.low > b.high, a.high >= b.low)
+    if name in ("gt", "ge", "lt", "le"):
+        return Truth(a.low > b.high, a.high >= b.low, parents)
+    apart = (a.low > b.high) | (a.high < b.low)
+    if name == "ne":
+        return Truth(apart, jnp.ones_like(apart), parents)
+    return Truth(jnp.zeros_like(apart), ~apart, parents)
 
 
-def _logical(equation: Any, *operands: Value) -> Interval:
-    intervals = [_interval(x) for x in operands]
-    if equation.primitive.name == "not":
-        return Interval(~intervals[0].high, ~intervals[0].low)
-    return Interval(*(_bind(equation, *ends) for ends in zip(*intervals, strict=True)))
+def _logical(equation: Any, *operands: Value) -> Truth:
+    truths = [x if isinstance(x, Truth) else Truth(x, x, ()) for x in operands]
+    parents = tuple(parent for truth in truths for parent in truth.parents)
+    low, high = (_bind(equation, *ends) for ends in zip(*(truth[:2] for truth in truths), strict=True))
+    return Truth(high, low, parents) if equation.primitive.name == "not" else Truth(low, high, parents)
 
 
-def _select(equation: Any, which: Value, *cases: Value) -> Value:
-    if not isinstance(which, Interval):
-        return _linear(equation, which, *cases)
-    intervals = [_interval(case) for case in cases]
-    false, true = intervals
-    low = jnp.where(which.low, true.low, jnp.where(which.high, jnp.minimum(false.low, true.low), false.low))
-    high = jnp.where(which.low, true.high, jnp.where(which.high, jnp.maximum(false.high, true.high), false.high))
-    parents = tuple(case for case in cases if isinstance(case, Enclosure))
-    return Hull.enclose(Interval(low, high), parents)
+def _choose(equation: Any, which: Truth, *cases: Value) -> Enclosure:
+    """The hull of the cases that may be chosen."""
+    del equation
+    false, true = (_interval(case) for case in cases)
+    low = jnp.where(which.high, jnp.minimum(false.low, true.low), false.low)
+    high = jnp.where(which.high, jnp.maximum(false.high, true.high), false.high)
+    hull = Interval(jnp.where(which.low, true.low, low), jnp.where(which.low, true.high, high))
+    return Hull.enclose(hull, which.parents + tuple(case for case in cases if isinstance(case, Enclosure)))
 
 
 _RULES: dict[str, Callable[..., Value]] = {
     **dict.fromkeys(_ADDITIVE, _linear),
     **dict.fromkeys(_COMPARISONS, _compare),
     **dict.fromkeys(_MONOTONE, _monotone),
-    **dict.fromkeys(("and", "or", "not"), _logical),
     **{name: lambda _, x, f=f: Elementwise.enclose(f, x) for name, f in ELEMENTARY.items()},
     **dict.fromkeys(("mul", "dot_general"), _product),
     "div": _divide,
     **dict.fromkeys(("max", "min"), _maximum),
     "clamp": _clamp,
     "integer_pow": _integer_power,
-    "select_n": _select,
+    "select_n": _linear,
+}
+_LOGICAL_RULES: dict[str, Callable[..., Value]] = {
+    **dict.fromkeys(("and", "or", "not", *_REARRANGEMENTS), _logical),
+    "select_n": _choose,
 }
