@@ -23,11 +23,12 @@ LAYERS = (
     ("critics",),
     ("policies",),
     ("problems",),
+    ("bounds",),
     ("maximizers",),
 )
 MODULES = [
     pgjax,
-    *(importlib.import_module(f"pgjax.{name}") for name in ("distributions", "maximizers", "problems")),
+    *(importlib.import_module(f"pgjax.{name}") for name in ("bounds", "distributions", "maximizers", "problems")),
 ]
 
 

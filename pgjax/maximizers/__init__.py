@@ -2,6 +2,7 @@
 
 from pgjax.maximizers.base import Candidates, Maximizer
 from pgjax.maximizers.best_of_n import best_of_n
+from pgjax.maximizers.branch_and_bound import branch_and_bound
 from pgjax.maximizers.cma_es import cma_es
 from pgjax.maximizers.coordinate_zoom import coordinate_zoom
 from pgjax.maximizers.cross_entropy import cross_entropy
@@ -18,6 +19,7 @@ __all__ = [
     "Maximizer",
     "Maximum",
     "best_of_n",
+    "branch_and_bound",
     "cma_es",
     "coordinate_zoom",
     "cross_entropy",

@@ -6,6 +6,7 @@ or depend on its place and size. It proposes candidates and evaluates them; the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,14 +23,14 @@ class Candidates(NamedTuple):
     """Points of the cube with their values, the best one evaluated among them, and what the search for it took.
 
     Fields: points `[K, N]`; values `[K]`, as evaluated (not finite ones are never chosen); objective calls
-    without, and with, gradient; a certified bound on the maximum, where there is one.
+    without, and with, gradient; a certified bound on the maximum over the cube, +inf where there is none.
     """
 
     points: Array
     values: Array
     num_evaluations: Array | int
     num_gradients: Array | int
-    upper_bound: Array | float = float("inf")
+    upper_bound: Array | float = math.inf
 
 
 class Maximizer(NamedTuple):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgjax.bounds import without_rounding
 from pgjax.checks import check_count
 from pgjax.maximizers.base import Candidates, Maximizer, Objective, finite_or_lowest
 from pgjax.types import Array, ArrayLike, Box, Key
@@ -88,7 +89,7 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     width = high - low
 
     def to_action(point):
-        return _clip(low + 0.5 * width * (point + 1), low, high)
+        return without_rounding(low + 0.5 * width * (point + 1), low, high)
 
     def on_cube(point):
         return objective(to_action(point))
@@ -209,17 +210,6 @@ def _bounds_and_starts(box: Box, initial: ArrayLike | None) -> tuple[Array, Arra
     starts = jnp.atleast_2d(starts)
     starts = jnp.where(jnp.isnan(starts), center[None], starts)
     return low, high, jnp.clip(starts, low[None], high[None])
-
-
-@jax.custom_jvp
-def _clip(action: Array, low: Array, high: Array) -> Array:
-    """Clip away rounding: the derivative is the identity, which jnp.clip's is not at the bounds."""
-    return jnp.clip(action, low, high)
-
-
-@_clip.defjvp
-def _clip_jvp(primals, tangents):
-    return _clip(*primals), tangents[0]
 
 
 def _by_envelope(objective: Objective, action: Array, value: Array) -> Array:
