@@ -195,6 +195,7 @@ def run(options: Options) -> dict[str, Any]:
         for name in options.problem:
             about[name], of_problem = run_problem(options, name, tuned["choices"], meter, progress)
             rows += of_problem
+            CONSOLE.print(f"{name}: {len(of_problem)} rows after {time.perf_counter() - start:.0f} s", style="dim")
         peer_rows = run_peers(options, progress) if options.peers else []
     measure.finish(rows, meter)
     result = {
