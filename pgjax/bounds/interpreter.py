@@ -30,7 +30,7 @@ _CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "r
 _ADDITIVE = (
     "add", "add_any", "sub", "neg", "reduce_sum", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice",
     "rev", "concatenate", "transpose", "convert_element_type", "copy", "stop_gradient", "gather", "dynamic_slice",
-    "pad",
+    "pad", "stack",
 )  # fmt: skip
 _REARRANGEMENTS = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice", "rev", "transpose", "copy")
 _COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")

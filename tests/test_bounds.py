@@ -1,0 +1,231 @@
+"""Bounds hold for sampled points, tighten at the order of theory, and refuse what they do not know."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pgjax
+from pgjax.bounds import interval_bounds, relax, without_rounding
+
+MATRIX = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3)), jnp.float32)
+ROW = jnp.asarray([0.5, -1.0, 2.0])
+
+
+def network(activation, sizes=(8, 8), state_size=2, num_dims=3):
+    critic = pgjax.QNetwork(sizes, activation)
+    params = critic.init(jax.random.key(3), jnp.zeros(state_size), jnp.zeros(num_dims))
+    return lambda a: critic.apply(params, jnp.full(state_size, 0.3), a)
+
+
+def turn(angle, axis):
+    """Rotation matrix about an axis: Rodrigues' formula."""
+    x, y, z = np.asarray(axis, np.float32)
+    cross = jnp.asarray([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return jnp.eye(3) + jnp.sin(angle) * cross + (1 - jnp.cos(angle)) * (cross @ cross)
+
+
+def three_joints(a):
+    """The squared distance of an arm's tool from a point that it reaches at angles (.4, -.3, .8)."""
+    links = jnp.asarray([[0.2, 0.0, 0.1], [0.4, 0.0, 0.0], [0.3, 0.1, 0.0]])
+
+    def tool(a):
+        point = links[2]
+        point = links[1] + turn(a[2], (0, 1, 0)) @ point
+        point = links[0] + turn(a[1], (0, 1, 0)) @ point
+        return turn(a[0], (0, 0, 1)) @ point
+
+    return -jnp.sum(jnp.square(tool(a) - tool(jnp.asarray([0.4, -0.3, 0.8]))))
+
+
+# Each term is bounded alone, up and down: the sum is weighted by plus or minus one unit vector a box.
+SMOOTH_TERMS = {
+    "quadratic": lambda a: 0.5 * a @ (MATRIX @ a) + ROW @ a,
+    "squared norm": lambda a: -a @ a,
+    "waves": lambda a: jnp.sum(jnp.sin(5 * a) * jnp.cos(7 * a)),
+    "exponential": lambda a: jnp.exp(a[0] * a[1]) - 2 * jnp.exp(a[2]),
+    "powers": lambda a: jnp.sum(a**3 - 2 * a**4 + a**2) + (a[0] + 3.0) ** -2,
+    "quotient": lambda a: a[0] / (3 + a[1]) + 1 / (2.5 - a[2]) - a[1] / 4,
+    "logarithm": lambda a: jnp.log(a[0] + 2) + jnp.sqrt(a[1] + 1.5) + jnp.log1p(jnp.square(a[2])),
+    "sigmoid": lambda a: jnp.sum(jax.nn.sigmoid(4 * a) * ROW),
+    "three joints": three_joints,
+}
+KINKED_TERMS = {
+    "abs": lambda a: jnp.sum(jnp.abs(a) * ROW),
+    "max": lambda a: jnp.maximum(a[0], a[1] * a[2]),
+    "min": lambda a: jnp.minimum(a[1], 0.2) - jnp.minimum(a[0], a[2]),
+    "clip": lambda a: jnp.sum(jnp.clip(2 * a, -0.5, 1.0) * ROW),
+    "clamp": lambda a: jax.lax.clamp(-0.1, a[0], 0.3),
+    "softplus": lambda a: jax.nn.softplus(a[0] - a[1]),
+    "reshape": lambda a: jnp.sum(jnp.stack([a, -a]).T.reshape(2, 3)[::-1] * jnp.arange(6.0).reshape(2, 3)),
+    "pad": lambda a: jnp.pad(a, 1)[2] - jnp.concatenate([a, ROW])[1] + a[jnp.asarray([0, 2])][1],
+}
+JUMPING_TERMS = {
+    "where": lambda a: jnp.sum(jnp.where((a > 0.2) & ~(a >= 0.7), 2 * a, a / 3)),
+    "floor": lambda a: jnp.sum(jnp.floor(3 * a)),
+    "largest": lambda a: jnp.max(a) - jnp.where(a[0] == a[1], 1.0, 0.0),
+    "leaky relu": lambda a: jnp.sum(nn.leaky_relu(MATRIX @ a)),
+}
+
+
+def weighted(terms):
+    return lambda weights, a: weights @ jnp.stack([term(a) for term in terms.values()]), len(terms)
+
+
+FUNCTIONS = {
+    "smooth": weighted(SMOOTH_TERMS),
+    "kinked": weighted(KINKED_TERMS),
+    "jumping": weighted(JUMPING_TERMS),
+    "relu critic": weighted({"relu": network(nn.relu)}),
+    "tanh critic": weighted({"tanh": network(nn.tanh), "gelu": network(nn.gelu)}),
+}
+
+
+@functools.lru_cache
+def compiled(name):
+    """Bounds of boxes, and values and gradients at points of each; all with weights for each box."""
+    function, num_terms = FUNCTIONS[name]
+
+    def bounds(weights, low, high):
+        def weighted_sum(a):
+            return function(weights, a)
+
+        return relax(weighted_sum, low, high), interval_bounds(weighted_sum, low, high)
+
+    values = jax.vmap(jax.vmap(jax.value_and_grad(function, argnums=1), (None, 0)))
+    return jax.jit(jax.vmap(bounds)), jax.jit(values), num_terms
+
+
+def unit_weights(count, num_terms):
+    signs = np.concatenate([np.eye(num_terms), -np.eye(num_terms)]).astype(np.float32)
+    return signs[np.arange(count) % len(signs)]
+
+
+def random_boxes(rng, width, count=64):
+    """Boxes in [-1, 1]^3, a fourth of them flat in a dimension."""
+    center = rng.uniform(-1, 1, (count, 3))
+    low, high = np.clip(center - width, -1, 1), np.clip(center + width, -1, 1)
+    high[: count // 4, 1] = low[: count // 4, 1]
+    return low.astype(np.float32), high.astype(np.float32)
+
+
+def points_of(rng, low, high, count=64):
+    """Uniform points, corners, and points of faces, of each box."""
+    share = np.clip(rng.uniform(-0.5, 1.5, (len(low), count, low.shape[1])), 0, 1).astype(np.float32)
+    return np.clip(low[:, None] + (high - low)[:, None] * share, low[:, None], high[:, None])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_bounds_hold(name, rng):
+    bounds, values, num_terms = compiled(name)
+    for width in (1.0, 0.3, 0.05, 1e-3):
+        low, high = random_boxes(rng, width)
+        weights = unit_weights(len(low), num_terms)
+        points = points_of(rng, low, high)
+        value, gradient = values(weights, points)
+        relaxation, interval = bounds(weights, low, high)
+        rounding = 2e-6 * (1 + np.max(np.abs(value)))
+        assert jnp.all(value <= relaxation.upper[:, None] + rounding)
+        assert jnp.all((value >= interval.low[:, None] - rounding) & (value <= interval.high[:, None] + rounding))
+        offset = points - 0.5 * (low + high)[:, None]
+        reach = jnp.sum(jnp.abs(relaxation.slopes) * 0.5 * (high - low), axis=1)
+        plane = (relaxation.plane - reach)[:, None] + jnp.sum(relaxation.slopes[:, None] * offset, axis=-1)
+        assert jnp.all(value <= plane + rounding)
+        if name != "jumping":
+            rounding = 1e-5 * (1 + np.max(np.abs(gradient)))
+            assert jnp.all(gradient <= relaxation.gradient_high[:, None] + rounding)
+            assert jnp.all(gradient >= relaxation.gradient_low[:, None] - rounding)
+
+
+@pytest.mark.parametrize("name", ["smooth", "tanh critic"])
+def test_bounds_of_smooth_functions_are_of_second_order(name, rng):
+    """What the bound is above the maximum to first order falls with the square of the width, for each term."""
+    bounds, values, num_terms = compiled(name)
+    center = rng.uniform(-0.9, 0.9, (64, 3)).astype(np.float32)
+    weights = unit_weights(64, num_terms)
+    value, gradient = values(weights, center[:, None].repeat(64, 1))
+    widths, excess = (0.04, 0.01), []
+    for width in widths:
+        maximum = value[:, 0] + jnp.sum(jnp.abs(gradient[:, 0]), axis=-1) * width
+        difference = np.abs(bounds(weights, center - np.float32(width), center + np.float32(width))[0].upper - maximum)
+        excess.append(np.asarray([np.mean(difference[i :: 2 * num_terms]) for i in range(2 * num_terms)]))
+    orders = np.log(excess[0] / excess[1]) / np.log(widths[0] / widths[1])
+    np.testing.assert_allclose(orders, 2, atol=0.4)
+
+
+def test_relu_bounds_are_exact_where_no_unit_switches(rng):
+    bounds, values, _ = compiled("relu critic")
+    low, high = random_boxes(rng, 1e-3)
+    corners = np.stack(np.meshgrid(*[[0, 1]] * 3), -1).reshape(-1, 3).repeat(8, 0)
+    points = np.where(corners[None] > 0, high[:, None], low[:, None])
+    weights = np.ones((64, 1), np.float32)
+    excess = bounds(weights, low, high)[0].upper - jnp.max(values(weights, points)[0], axis=1)
+    assert np.median(excess) < 1e-5
+
+
+def test_a_gradient_at_a_kink_has_both_sides_slopes():
+    """At the very end of the box too: a maximum there must not be taken for a slope."""
+    relax_abs = jax.jit(functools.partial(relax, lambda a: -jnp.abs(a[0])))
+    for low, high in ((-1.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
+        relaxation = relax_abs(jnp.asarray([low]), jnp.asarray([high]))
+        assert relaxation.gradient_low[0] <= -1
+        assert relaxation.gradient_high[0] >= 1
+
+
+def test_rounding_is_allowed_for(rng):
+    """A sum whose terms cancel in exact arithmetic: float32 points stay within the bounds of exact arithmetic."""
+    weights = jnp.asarray(rng.normal(size=(64, 64)), jnp.float32)
+
+    def cancelling(a):
+        x = weights @ jnp.full(64, a[0] * 1e3)
+        return jnp.sum(x) - jnp.sum(x[::-1]) + a[1]
+
+    low, high = jnp.asarray([-1.0, 0.0, 0.0]), jnp.asarray([1.0, 1e-3, 0.0])
+    values = jax.vmap(cancelling)(jax.random.uniform(jax.random.key(0), (500, 3)) * (high - low)[None] + low[None])
+    assert jax.jit(functools.partial(relax, cancelling))(low, high).upper >= jnp.max(values)
+
+
+def test_float64_bounds_are_tighter():
+    with jax.enable_x64(True):
+        low = jnp.asarray([0.1, 0.2, 0.3], jnp.float64)
+        relaxation = jax.jit(functools.partial(relax, SMOOTH_TERMS["waves"]))(low, low)
+        assert relaxation.upper.dtype == jnp.float64
+        assert abs(relaxation.upper - SMOOTH_TERMS["waves"](low)) < 1e-12
+
+
+def test_what_is_not_known_is_infinite():
+    low, high = -jnp.ones(2), jnp.ones(2)
+    for function in (lambda a: jnp.nan * a[0], lambda a: 1 / a[0], lambda a: jnp.log(a[1]), lambda a: jnp.nan):
+        assert relax(lambda a: jnp.asarray(function(a)), low, high).upper == jnp.inf  # noqa: B023
+
+
+def test_a_constant_is_its_own_bound():
+    relaxation = relax(lambda a: jnp.float32(3.0), -jnp.ones(2), jnp.ones(2))
+    assert relaxation.upper == 3
+    assert jnp.all(relaxation.gradient_low == 0)
+
+
+def test_rounding_is_not_taken_for_a_kink():
+    def clipped(a):
+        return jnp.sum(without_rounding(a, -jnp.ones(2), jnp.ones(2)))
+
+    assert jnp.all(relax(clipped, -jnp.ones(2), jnp.ones(2)).gradient_low > 0.9)
+    np.testing.assert_array_equal(jax.grad(clipped)(jnp.ones(2)), 1)
+    assert clipped(jnp.asarray([1.5, 0.0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda a: jnp.sort(a)[0], "sort"),
+        (lambda a: jnp.arctan2(a[0], a[1]), "atan2"),
+        (lambda a: jnp.sum((a > 0).astype(jnp.float32)), "convert_element_type"),
+        (lambda a: a[0].astype(jnp.int32).astype(jnp.float32), "convert_element_type"),
+    ],
+)
+def test_operations_without_bounds_are_refused_by_name(function, name):
+    with pytest.raises(ValueError, match=f"objective uses '{name}'"):
+        relax(function, -jnp.ones(3), jnp.ones(3))
