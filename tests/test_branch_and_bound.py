@@ -12,10 +12,29 @@ import scipy.sparse
 
 import pgjax
 from pgjax.maximizers import branch_and_bound
-from test_bounds import three_joints
 
 CUBE = pgjax.Box([-1.0] * 3, [1.0] * 3)
 SMALL = {"boxes_per_step": 64, "capacity": 4096}
+
+
+def turn(angle, axis):
+    """Rotation matrix about an axis: Rodrigues' formula."""
+    x, y, z = np.asarray(axis, np.float32)
+    cross = jnp.asarray([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return jnp.eye(3) + jnp.sin(angle) * cross + (1 - jnp.cos(angle)) * (cross @ cross)
+
+
+def three_joints(a):
+    """The squared distance of an arm's tool from a point that it reaches at angles (.4, -.3, .8)."""
+    links = jnp.asarray([[0.2, 0.0, 0.1], [0.4, 0.0, 0.0], [0.3, 0.1, 0.0]])
+
+    def tool(a):
+        point = links[2]
+        point = links[1] + turn(a[2], (0, 1, 0)) @ point
+        point = links[0] + turn(a[1], (0, 1, 0)) @ point
+        return turn(a[0], (0, 0, 1)) @ point
+
+    return -jnp.sum(jnp.square(tool(a) - tool(jnp.asarray([0.4, -0.3, 0.8]))))
 
 
 @functools.partial(jax.jit, static_argnames=("objective", "maximizer", "num_steps", "return_trace"))
@@ -67,7 +86,7 @@ def mixed_integer_maximum(params, state, box):
 
 
 def test_certified_maxima_are_those_of_mixed_integer_programs():
-    critic, gap, state = pgjax.QNetwork((8, 8), nn.relu), 1e-4, jnp.asarray([0.3, -0.7])
+    critic, gap, state = pgjax.QNetwork((8, 8), nn.relu), 1e-3, jnp.asarray([0.3, -0.7])
     box = pgjax.Box([-2.0, -1.0, 0.5], [2.0, 3.0, 1.5])
 
     @jax.jit
@@ -106,7 +125,7 @@ def test_the_certificate_only_improves_and_holds_for_an_arm():
     assert jnp.all(jnp.diff(trace.value) >= 0)
     assert jnp.all(trace.value <= 1e-6)
     assert jnp.all(trace.upper_bound >= -1e-6)
-    assert trace.upper_bound[-1] - trace.value[-1] < 0.1 * (trace.upper_bound[5] - trace.value[5])
+    assert best.upper_bound - best.value <= 1.01e-3 < trace.upper_bound[0] - trace.value[0]
     assert best.upper_bound == trace.upper_bound[-1]
 
 
@@ -114,26 +133,15 @@ def wavy(a):
     return jnp.sum(jnp.cos(9 * a) - jnp.square(a - 0.3)) + a[0] * a[1]
 
 
-WAVY_MAXIMUM = 2.7597  # by a grid of 801^2 points and Newton's method, in float64; see the test below
-
-
-def test_the_known_maximum_of_waves():
-    with jax.enable_x64(True):
-        grid = jnp.linspace(-1, 1, 801, dtype=jnp.float64)
-        points = jnp.stack(jnp.meshgrid(grid, grid), -1).reshape(-1, 2)
-        maximum = jnp.max(jax.vmap(wavy)(points))
-    assert abs(maximum - WAVY_MAXIMUM) < 5e-3
-
-
-@pytest.mark.parametrize("capacity", [16, 20])
-def test_boxes_given_up_stay_in_the_certificate(capacity):
+def test_certificates_hold_with_room_and_without():
     box = pgjax.Box([-1.0] * 2, [1.0] * 2)
-    maximizer = branch_and_bound(gap=0.0, boxes_per_step=16, capacity=capacity)
-    full = maximize(wavy, box, maximizer, 80)
-    closed = maximize(wavy, box, branch_and_bound(gap=1e-3, **SMALL), 100)
-    assert closed.upper_bound - closed.value <= 1.01e-3
-    assert full.upper_bound >= closed.value
-    assert full.upper_bound > full.value
+    best = maximize(wavy, box, branch_and_bound(**SMALL), 60)
+    full = maximize(wavy, box, branch_and_bound(gap=0.0, boxes_per_step=16, capacity=16), 60)
+    grid = jnp.linspace(-1, 1, 801)
+    known = jnp.max(jax.vmap(wavy)(jnp.stack(jnp.meshgrid(grid, grid), -1).reshape(-1, 2)))
+    assert known - 1e-6 <= best.upper_bound <= best.value + 1.01e-3
+    assert full.upper_bound > full.value  # boxes were given up
+    assert full.upper_bound >= known
 
 
 def test_a_closed_gap_costs_nothing():
@@ -164,7 +172,7 @@ def test_a_warm_start_is_the_first_incumbent():
         lambda a: -jnp.sum(jnp.abs(a - start)), box, branch_and_bound(**SMALL), 30, True, initial=start
     )
     assert jnp.all(trace.value == 0)
-    assert best.upper_bound == pytest.approx(1e-3)
+    assert best.upper_bound == pytest.approx(1e-3, abs=1e-6)
 
 
 def test_what_is_not_finite_is_never_certified():

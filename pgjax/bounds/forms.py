@@ -107,7 +107,7 @@ def _made(
     is_product: bool = False,
 ) -> Enclosure:
     depth = 0 if is_product else 1 + max(x.depth for x in parents)
-    if depth > _MAX_DEPTH:
+    if depth > (_MAX_DEPTH if rounding.ndim else 0):
         signed, unsigned, (rounding,) = keep(signed, unsigned, rounding[None])
         depth = 0
     return Enclosure(signed, unsigned, rounding, parents, operation, depth)
@@ -311,6 +311,6 @@ def keep(*arrays: Array) -> tuple[Array, ...]:
     """
     rows = jnp.concatenate(arrays)
     one = jnp.eye(len(rows), dtype=rows.dtype)
-    rows = jnp.tensordot(one, rows, 1, precision="highest")
+    rows = jnp.tensordot(rows.T, one, 1, precision="highest").T
     ends = [sum(map(len, arrays[:i])) for i in range(len(arrays) + 1)]
     return tuple(rows[a:b] for a, b in itertools.pairwise(ends))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from pgjax.bounds.forms import Enclosure, Interval, box_enclosure
+from pgjax.bounds.forms import Enclosure, Interval, box_enclosure, keep
 from pgjax.bounds.interpreter import enclose
 from pgjax.types import Array
 
@@ -74,8 +74,7 @@ def relax(objective: Callable[[Array], Array], low: Array, high: Array) -> Relax
         value, zeros = _number_or_inf(jnp.asarray(result)), jnp.zeros_like(low)
         return Relaxation(value, value, zeros, zeros, zeros)
     order = _ancestors(result)
-    plane, slopes = _plane(order)
-    gradient = _gradient(order)
+    plane, slopes, gradient = _go_back(order)
     upper = jnp.fmin(plane, result.interval.high)  # NaN says nothing
     return Relaxation(_number_or_inf(upper), _number_or_inf(plane), slopes, *gradient)
 
@@ -98,31 +97,29 @@ def _ancestors(result: Enclosure) -> list[Enclosure]:
     return list(found.values())[::-1]
 
 
-def _plane(order: list[Enclosure]) -> tuple[Array, Array]:
-    """The upper plane's largest value and its slopes."""
-    constant = jnp.zeros_like(order[0].center)
-    coefficients = {id(order[0]): jnp.ones_like(order[0].center)}
+def _go_back(order: list[Enclosure]) -> tuple[Array, Array, Interval]:
+    """The upper plane's largest value, its slopes, and the range of the gradient."""
+    constant, one = jnp.zeros_like(order[0].center), jnp.ones_like(order[0].center)
+    sums: dict[int, tuple[Array, ...]] = {id(order[0]): (one, one, one)}  # coefficients of the plane, least and largest gradient
     for enclosure in order[:-1]:
-        own = coefficients.pop(id(enclosure))
+        coefficients, *gradient = _keep_scalars(*sums.pop(id(enclosure)))
         assert enclosure.operation is not None
-        parts, extra = enclosure.operation.upper(own)
-        constant = constant + extra + jnp.sum(jnp.abs(own) * enclosure.rounding)
-        for parent, part in zip(enclosure.parents, parts, strict=True):
-            coefficients[id(parent)] = coefficients[id(parent)] + part if id(parent) in coefficients else part
-    box, slopes = order[-1], coefficients[id(order[-1])]
-    return constant + jnp.sum(slopes * box.center) + jnp.sum(jnp.abs(slopes) * box.unsigned[0]), slopes
+        parts, extra = enclosure.operation.upper(coefficients)
+        constant = constant + extra + jnp.sum(jnp.abs(coefficients) * enclosure.rounding)
+        ranges = enclosure.operation.gradient(Interval(*gradient))
+        for parent, part, (low, high) in zip(enclosure.parents, parts, ranges, strict=True):
+            new, known = (part, low, high), sums.get(id(parent))
+            sums[id(parent)] = new if known is None else tuple(map(jnp.add, known, new))
+    box, (slopes, *gradient) = order[-1], sums[id(order[-1])]
+    constant = constant + jnp.sum(slopes * box.center) + jnp.sum(jnp.abs(slopes) * box.unsigned[0])
+    return constant, slopes, Interval(*gradient)
 
 
-def _gradient(order: list[Enclosure]) -> Interval:
-    """The range of the gradient over the box."""
-    one = jnp.ones_like(order[0].center)
-    gradients = {id(order[0]): Interval(one, one)}
-    for enclosure in order[:-1]:
-        own = gradients.pop(id(enclosure))
-        assert enclosure.operation is not None
-        for parent, part in zip(enclosure.parents, enclosure.operation.gradient(own), strict=True):
-            known = gradients.get(id(parent))
-            gradients[id(parent)] = (
-                part if known is None else Interval(known.low + part.low, known.high + part.high)
-            )
-    return gradients[id(order[-1])]
+def _keep_scalars(coefficient: Array, low: Array, high: Array) -> tuple[Array, ...]:
+    """The numbers, for scalars through `keep`, which makes NaN of all where one is infinite."""
+    if coefficient.ndim:
+        return coefficient, low, high
+    known = jnp.isfinite(low) & jnp.isfinite(high)
+    numbers = [coefficient, jnp.where(known, low, 0), jnp.where(known, high, 0), known.astype(low.dtype)]
+    (coefficient, low, high, known), *_ = keep(jnp.stack(numbers))
+    return coefficient, jnp.where(known > 0, low, -jnp.inf), jnp.where(known > 0, high, jnp.inf)

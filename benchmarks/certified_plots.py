@@ -1,0 +1,91 @@
+"""Draw the gap of each certified search against time: `python benchmarks/certified_plots.py RESULT.json`.
+
+Reads the JSON alone. A curve that ends in a filled dot is a proof; one that ends in an open ring at the time limit is
+an interval, its width written beside it.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+from harness import read_json
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from plots import COLORS, TEXT_SIZE
+
+MAX_COLUMNS = 2
+LINES = {"best": "-", "random": "--", "whole box": "-"}
+
+
+def plot_gaps(path: str | os.PathLike[str]) -> Path:
+    """Write `<stem>_gap.png` beside a result.
+
+    Raises: ValueError: the file holds no row.
+    """
+    result = read_json(path)
+    rows = result["rows"]
+    if not rows:
+        raise ValueError(f"{path}: expected at least one row")
+    critics = list(dict.fromkeys(row["critic"] for row in rows))
+    widths = sorted({row["half_width"] for row in rows})
+    colors = {width: COLORS[i % len(COLORS)] for i, width in enumerate(widths)}
+    num_columns = min(MAX_COLUMNS, len(critics))
+    num_rows = -(-len(critics) // num_columns)
+    figure = Figure(figsize=(4.8 * num_columns, 3.3 * num_rows + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).flat
+    for panel, critic in zip(axes, critics, strict=False):
+        draw(panel, [row for row in rows if row["critic"] == critic], colors, result["settings"]["gap"])
+        panel.set_title(critic.replace("_", " "), fontsize=TEXT_SIZE + 1)
+    for panel in list(axes)[len(critics) :]:
+        panel.set_visible(False)
+    figure.supxlabel("time without compilation, s", fontsize=TEXT_SIZE)
+    figure.supylabel("(upper bound - value) / (maximum - mean) in the box", fontsize=TEXT_SIZE)
+    figure.legend(
+        handles=legend(rows, colors), loc="outside upper center", ncols=3, fontsize=TEXT_SIZE, frameon=False
+    )
+    target = Path(path).with_name(f"{Path(path).stem}_gap.png")
+    figure.savefig(target, dpi=150)
+    return target
+
+
+def draw(panel: Axes, rows: list, colors: dict, gap: float) -> None:
+    """The curves of one critic."""
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    panel.axhline(gap, color="0.6", linewidth=1, linestyle=":")
+    for row in rows:
+        times, gaps = (np.asarray([point[name] for point in row["checkpoints"]]) for name in ("time_s", "gap"))
+        color = colors[row["half_width"]]
+        panel.step(times, gaps, LINES[row["center"]], where="post", color=color, linewidth=1.5)
+        fill = color if row["closed"] else "white"
+        panel.plot(times[-1], gaps[-1], "o", color=color, markerfacecolor=fill, markersize=6)
+        if not row["closed"]:
+            text = f"open: {gaps[-1]:.2g}"
+            panel.annotate(text, (times[-1], gaps[-1]), xytext=(-6, 5), textcoords="offset points", color=color,
+                           fontsize=TEXT_SIZE - 1, ha="right")  # fmt: skip
+    panel.grid(which="major", color="0.9")
+    panel.tick_params(labelsize=TEXT_SIZE - 1)
+
+
+def legend(rows: list, colors: dict) -> list[Line2D]:
+    """Box sizes by color, centers by line, ends by marker."""
+    sizes = [Line2D([], [], color=color, label=f"half width {width:g}") for width, color in colors.items()]
+    names = {"best": "around the best action known", "random": "around random actions"}
+    shown = [center for center in names if any(row["center"] == center for row in rows)]
+    centers = [Line2D([], [], color="0.3", linestyle=LINES[center], label=names[center]) for center in shown]
+    ends = [
+        Line2D([], [], color="0.3", marker="o", linestyle="", label="closed: a proof"),
+        Line2D([], [], color="0.3", marker="o", linestyle="", markerfacecolor="white", label="open: an interval"),
+        Line2D([], [], color="0.6", linestyle=":", label="gap aimed at"),
+    ]
+    return [*sizes, *centers, *ends]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("result", type=Path)
+    print(plot_gaps(parser.parse_args().result))
