@@ -1,7 +1,7 @@
 """Draw the gap of each certified search against time: `python benchmarks/certified_plots.py RESULT.json`.
 
-Reads the JSON alone. A curve that ends in a filled dot is a proof; one that ends in an open ring at the time limit is
-an interval, its width written beside it.
+Reads the JSON alone. A curve that ends in a filled dot is a proof; one that ends in an open ring at the time limit
+is an interval, its width written beside it.
 """
 
 import argparse
