@@ -53,7 +53,7 @@ def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
     states = make_states(16)
     action, value = greedy(critic, params, states)
     bounds = zip(box.low, box.high, strict=True)
-    line = [np.linspace(low, high, 201 if num_dims == 2 else 20_001) for low, high in bounds]
+    line = [np.linspace(low, high, 81 if num_dims == 2 else 4_001) for low, high in bounds]
     grid = jnp.asarray(np.stack(np.meshgrid(*line), -1).reshape(-1, num_dims), jnp.float32)
     highest = jnp.max(apply(critic, params, states[:, None], grid[None]), axis=1)
     assert inside(action, box)
@@ -61,7 +61,7 @@ def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
     assert np.all(highest <= value + tolerance)
     # The grid's spacing bounds what it can miss, except where control points make a narrow peak.
     if family != "control points":
-        np.testing.assert_allclose(highest, value, atol=2e-2 * np.max(1 + np.abs(value)))
+        np.testing.assert_allclose(highest, value, atol=5e-2 * np.max(1 + np.abs(value)))
 
 
 @families
@@ -70,13 +70,13 @@ def test_no_random_action_is_higher(family):
     critic, params = make(family, box, 2.0)
     states = make_states(16)
     action, value = greedy(critic, params, states)
-    uniform = jax.random.uniform(jax.random.key(2), (4096, 1, num_dims))
+    uniform = jax.random.uniform(jax.random.key(2), (1024, 1, num_dims))
     low, high = (jnp.asarray(bound, jnp.float32) for bound in (box.low, box.high))
     actions = low[None, None] + (high - low)[None, None] * uniform
     near = jnp.clip(action[None] + 0.01 * (uniform - 0.5), low[None, None], high[None, None])
     for tried in (actions, near):
         values = apply(critic, params, states, tried)
-        assert values.shape == (4096, 16)
+        assert values.shape == (1024, 16)
         assert np.all(values <= value[None] + 2e-6 * (1 + np.abs(value))[None])
 
 

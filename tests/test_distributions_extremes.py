@@ -204,3 +204,9 @@ def test_softmax_gradients_at_tiny_temperatures():
     for temperature in (0.0, 1e-30, 1e-3, 1e30):
         slope = jax.grad(lambda t: Softmax(jnp.asarray([1.0, 2.0, 3.0]), t).entropy())(temperature)
         assert jnp.isfinite(slope)
+
+
+def test_softmax_gradients_when_a_forbidden_action_is_far_better():
+    mask = jnp.asarray([True, False, False])
+    slope = jax.grad(lambda t: Softmax(jnp.asarray([-1e4, 0.0, 0.0]), t, mask).log_prob(0))(1.3e-32)
+    assert slope == 0

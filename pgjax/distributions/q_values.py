@@ -66,7 +66,7 @@ class Softmax(Categorical):
         halved = 0.5 * finite - 0.5 * jax.lax.stop_gradient(
             _allowed_max(finite, allowed)
         )  # the whole could overflow
-        gap = 2 * jnp.maximum(halved, -0.5 * limit)
+        gap = jnp.where(allowed, 2 * jnp.maximum(halved, -0.5 * limit), 0.0)
         warm = temperature > jnp.finfo(q_values.dtype).tiny
         divisor = jnp.where(warm, temperature, 1.0)
         # At the best, and far below it, where probabilities are 0 in any dtype, the temperature does not matter,
