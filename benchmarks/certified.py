@@ -3,8 +3,8 @@
     python benchmarks/certified.py [--time-limit-s 60] [--critics relu_2x32_late ...] [--half-widths 1 0.4 0.1]
 
 Each run searches a box around a center, cut to the action box: once around the best action known ("best"), once
-around uniform ones ("random"). Writes a JSON with checkpoints of value and certified upper bound, and a figure of the
-gap against time beside it.
+around uniform ones ("random"). Writes a JSON with checkpoints of value and certified upper bound, and a figure of
+the gap against time beside it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pgjax
 import tyro
-from pgjax.bounds import without_rounding
-from pgjax.problems import load_brackets, load_critic
 from rich.console import Console
 from rich.table import Table
+
+import pgjax
+from pgjax.bounds import without_rounding
+from pgjax.problems import load_brackets, load_critic
 
 CONSOLE = Console(width=120)
 NUM_UNIFORM = 4096  # actions for the mean of Q, the scale of the gap
