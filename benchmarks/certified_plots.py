@@ -1,7 +1,7 @@
 """Draw the gap of each certified search against time: `python benchmarks/certified_plots.py RESULT.json`.
 
 Reads the JSON alone. A curve that ends in a filled dot is a proof; one that ends in an open ring at the time limit
-is an interval, its width written beside it.
+is an interval, its width written above it.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def draw(panel: Axes, rows: list, colors: dict, gap: float) -> None:
         panel.plot(times[-1], gaps[-1], "o", color=color, markerfacecolor=fill, markersize=6)
         if not row["closed"]:
             text = f"open: {gaps[-1]:.2g}"
-            panel.annotate(text, (times[-1], gaps[-1]), xytext=(-6, 5), textcoords="offset points", color=color,
+            panel.annotate(text, (times[-1], gaps[-1]), xytext=(0, 22), textcoords="offset points", color=color,
                            fontsize=TEXT_SIZE - 1, ha="right")  # fmt: skip
     panel.grid(which="major", color="0.9")
     panel.tick_params(labelsize=TEXT_SIZE - 1)
