@@ -27,6 +27,7 @@ from rich.table import Table
 
 import pgjax
 from pgjax.bounds import without_rounding
+from pgjax.maximizers import Candidates
 from pgjax.problems import load_brackets, load_critic
 
 CONSOLE = Console(width=120)
@@ -96,7 +97,10 @@ class Search:
 
         def init(*box_and_scale):
             objective = functools.partial(self.objective, *box_and_scale)
-            return self.maximizer.init(jax.random.key(0), objective, jnp.zeros_like(box_and_scale[0]))[0]
+            center = jnp.zeros_like(box_and_scale[0])
+
+        initial = Candidates(center[None], objective(center)[None], 1, 0)
+        return self.maximizer.init(jax.random.key(0), objective, initial)[0]
 
         return jax.jit(init)
 
