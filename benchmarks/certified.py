@@ -99,8 +99,8 @@ class Search:
             objective = functools.partial(self.objective, *box_and_scale)
             center = jnp.zeros_like(box_and_scale[0])
 
-        initial = Candidates(center[None], objective(center)[None], 1, 0)
-        return self.maximizer.init(jax.random.key(0), objective, initial)[0]
+            initial = Candidates(center[None], objective(center)[None], 1, 0)
+            return self.maximizer.init(jax.random.key(0), objective, initial)[0]
 
         return jax.jit(init)
 
