@@ -100,7 +100,8 @@ def _ancestors(result: Enclosure) -> list[Enclosure]:
 def _go_back(order: list[Enclosure]) -> tuple[Array, Array, Interval]:
     """The upper plane's largest value, its slopes, and the range of the gradient."""
     constant, one = jnp.zeros_like(order[0].center), jnp.ones_like(order[0].center)
-    sums: dict[int, tuple[Array, ...]] = {id(order[0]): (one, one, one)}  # coefficients of the plane, least and largest gradient
+    # coefficients of the plane, least and largest gradient
+    sums: dict[int, tuple[Array, ...]] = {id(order[0]): (one, one, one)}
     for enclosure in order[:-1]:
         coefficients, *gradient = _keep_scalars(*sums.pop(id(enclosure)))
         assert enclosure.operation is not None
