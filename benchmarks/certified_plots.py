@@ -1,7 +1,7 @@
 """Draw the gap of each certified search against time: `python benchmarks/certified_plots.py RESULT.json`.
 
 Reads the JSON alone. A curve that ends in a filled dot is a proof; one that ends in an open ring at the time limit
-is an interval, its width written above it.
+is an interval, its width written beside it.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from plots import COLORS, TEXT_SIZE
 
 MAX_COLUMNS = 2
+LABEL_RATIO, LABEL_ROOM = 1.5, 3.5  # between labels of a panel, and beside the last point
 LINES = {"best": "-", "random": "--", "whole box": "-"}
 
 
@@ -36,11 +37,11 @@ def plot_gaps(path: str | os.PathLike[str]) -> Path:
     num_rows = -(-len(critics) // num_columns)
     figure = Figure(figsize=(4.8 * num_columns, 3.3 * num_rows + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).flat
+    axes = list(figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).flat)
     for panel, critic in zip(axes, critics, strict=False):
-        draw(panel, [row for row in rows if row["critic"] == critic], colors, result["settings"]["gap"])
+        draw(panel, [row for row in rows if row["critic"] == critic], rows, colors, result["settings"]["gap"])
         panel.set_title(critic.replace("_", " "), fontsize=TEXT_SIZE + 1)
-    for panel in list(axes)[len(critics) :]:
+    for panel in axes[len(critics) :]:
         panel.set_visible(False)
     figure.supxlabel("time without compilation, s", fontsize=TEXT_SIZE)
     figure.supylabel("(upper bound - value) / (maximum - mean) in the box", fontsize=TEXT_SIZE)
@@ -52,7 +53,7 @@ def plot_gaps(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def draw(panel: Axes, rows: list, colors: dict, gap: float) -> None:
+def draw(panel: Axes, rows: list, all_rows: list, colors: dict, gap: float) -> None:
     """The curves of one critic."""
     panel.set_xscale("log")
     panel.set_yscale("log")
@@ -63,10 +64,15 @@ def draw(panel: Axes, rows: list, colors: dict, gap: float) -> None:
         panel.step(times, gaps, LINES[row["center"]], where="post", color=color, linewidth=1.5)
         fill = color if row["closed"] else "white"
         panel.plot(times[-1], gaps[-1], "o", color=color, markerfacecolor=fill, markersize=6)
-        if not row["closed"]:
-            text = f"open: {gaps[-1]:.2g}"
-            panel.annotate(text, (times[-1], gaps[-1]), xytext=(0, 22), textcoords="offset points", color=color,
-                           fontsize=TEXT_SIZE - 1, ha="right")  # fmt: skip
+    lowest = 0.0
+    for row in sorted((row for row in rows if not row["closed"]), key=lambda row: row["checkpoints"][-1]["gap"]):
+        last = row["checkpoints"][-1]
+        lowest = max(last["gap"], LABEL_RATIO * lowest)  # labels of like gaps stand above one another
+        color = colors[row["half_width"]]
+        panel.text(
+            1.15 * last["time_s"], lowest, f"{last['gap']:.2g}", color=color, fontsize=TEXT_SIZE - 1, va="center"
+        )
+    panel.set_xlim(right=LABEL_ROOM * max(row["checkpoints"][-1]["time_s"] for row in all_rows))
     panel.grid(which="major", color="0.9")
     panel.tick_params(labelsize=TEXT_SIZE - 1)
 
