@@ -126,7 +126,7 @@ def _best_table(entries: Sequence[Mapping[str, Any]], batch_size: int, result: M
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The README's part: which maximizer at which deadline, in a table and in sentences, and the peers."""
+    """The README's part: which maximizer at which deadline, a table, and sentences for the smallest batch."""
     entries = deadlines(result)
     if not entries:
         return NOTHING
@@ -139,7 +139,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines += ["", "Median normalized regret on the six-joint arm / on the worst problem.", ""]
     if result.get("peers"):
         lines += [*_markdown_table(PEER_HEADS, [_peer_cells(peer, result) for peer in result["peers"]]), ""]
-    lines += [f"- {entry['sentence']}" for entry in entries]
+    lines += [f"- {entry['sentence']}" for entry in entries if entry["batch_size"] == sizes[0]]
     return "\n".join([*lines, "", f"({machine_text(result)}.)"])
 
 

@@ -86,7 +86,8 @@ def _random(sequence: str) -> Callable[[int, int], Iterator[Setting]]:
     def settings(budget: int, num_dims: int) -> Iterator[Setting]:
         del num_dims
         size = min(budget, CHUNK)
-        yield Setting(sequence, "", maximizers.random_search(num_samples=size, sequence=sequence), budget // size)
+        label = {"sobol": "Sobol", "uniform": "uniform"}[sequence]
+        yield Setting(label, "", maximizers.random_search(num_samples=size, sequence=sequence), budget // size)
 
     return settings
 
@@ -147,6 +148,10 @@ def _starts(budget: int) -> dict:
     }
 
 
+def _starts_text(num_starts: int) -> str:
+    return "1 start" if num_starts == 1 else f"{num_starts} starts"
+
+
 def _steps_left(budget: int, num_starts: int, gradients_per_step: int = 1, share: float = SEARCH_SHARE) -> int:
     return math.floor((1 - share) * budget / (GRADIENT_COST * gradients_per_step * num_starts))
 
@@ -159,7 +164,7 @@ def _adam(budget: int, num_dims: int) -> Iterator[Setting]:
             maximizer = maximizers.gradient_ascent(
                 num_starts=num_starts, optimizer=optax.adam(rate), **_starts(budget)
             )
-            yield Setting(f"Adam {num_starts} starts, rate {rate}", "", maximizer, num_steps)
+            yield Setting(f"Adam {_starts_text(num_starts)}, rate {rate}", "", maximizer, num_steps)
 
 
 def _lbfgs(budget: int, num_dims: int) -> Iterator[Setting]:
@@ -168,7 +173,7 @@ def _lbfgs(budget: int, num_dims: int) -> Iterator[Setting]:
         num_steps = _steps_left(budget, num_starts)
         if num_steps >= 2 and SEARCH_SHARE * budget >= num_starts:
             maximizer = maximizers.lbfgs(num_starts=num_starts, **_starts(budget))
-            yield Setting(f"L-BFGS {num_starts} starts", "", maximizer, num_steps)
+            yield Setting(f"L-BFGS {_starts_text(num_starts)}", "", maximizer, num_steps)
 
 
 def _newton(budget: int, num_dims: int) -> Iterator[Setting]:
@@ -176,7 +181,7 @@ def _newton(budget: int, num_dims: int) -> Iterator[Setting]:
         num_steps = _steps_left(budget, num_starts, 1 + num_dims)
         if num_steps >= 2 and SEARCH_SHARE * budget >= num_starts:
             maximizer = maximizers.newton(num_starts=num_starts, **_starts(budget))
-            yield Setting(f"Newton {num_starts} starts", "", maximizer, num_steps)
+            yield Setting(f"Newton {_starts_text(num_starts)}", "", maximizer, num_steps)
 
 
 def _hybrid(budget: int, num_dims: int) -> Iterator[Setting]:
@@ -188,7 +193,7 @@ def _hybrid(budget: int, num_dims: int) -> Iterator[Setting]:
         if size >= num_starts + 2 and num_steps >= 2:
             cem = maximizers.cross_entropy(num_samples=size, num_elites=max(num_starts, round(0.1 * size), 2))
             maximizer = maximizers.lbfgs(num_starts=num_starts, search=cem, num_search_steps=cem_steps)
-            yield Setting(f"CEM {cem_steps} steps, L-BFGS {num_starts} starts", "", maximizer, num_steps)
+            yield Setting(f"CEM {cem_steps} steps, L-BFGS {_starts_text(num_starts)}", "", maximizer, num_steps)
 
 
 def _best_of_n(budget: int, num_dims: int) -> Iterator[Setting]:
@@ -204,7 +209,7 @@ def _policy_lbfgs(budget: int, num_dims: int) -> Iterator[Setting]:
         num_steps = (budget - num_proposals) // (GRADIENT_COST * num_starts)
         if num_steps >= 2:
             maximizer = maximizers.lbfgs(num_starts=num_starts, search=None)
-            yield Setting(f"policy, L-BFGS {num_starts} starts", "", maximizer, num_steps, num_proposals)
+            yield Setting(f"policy, L-BFGS {_starts_text(num_starts)}", "", maximizer, num_steps, num_proposals)
 
 
 FAMILIES: dict[str, Callable[[int, int], Iterator[Setting]]] = {

@@ -57,19 +57,27 @@ class Options:
     """Folder of the files."""
     overwrite: bool = False
     """Make files anew that exist."""
+    stages: tuple[critics.Stage, ...] = critics.STAGES
+    """Of training, to bracket; networks are trained through all of them."""
+    num_boxes: int = 2**15
+    """Boxes of branch and bound for each state at most; 0 leaves the maxima without upper bounds."""
     certify: bool = False
-    """Compute the upper bounds anew in files that exist."""
+    """Go on with the proofs in files that exist."""
 
     def check(self) -> None:
         """Raise ValueError, naming the option, for what cannot be run."""
         for name, given, known in (
             ("--activations", self.activations, tuple(critics.ACTIVATIONS)),
             ("--widths", self.widths, critics.WIDTHS),
+            ("--stages", self.stages, critics.STAGES),
         ):
             if wrong := set(given) - set(known):
                 raise ValueError(f"{name}: expected some of {known}; got {sorted(wrong)}")
         if self.num_steps < 1 / STAGE_FRACTIONS["early"]:
             raise ValueError(f"--num-steps: expected at least 50; got {self.num_steps}")
+        if 0 < self.num_boxes < brackets.BOXES_PER_STEP or self.num_boxes < 0:
+            least = brackets.BOXES_PER_STEP
+            raise ValueError(f"--num-boxes: expected 0 or at least {least}; got {self.num_boxes}")
         if not 10 <= self.log2_samples <= 24:
             raise ValueError(f"--log2-samples: expected 10 to 24; got {self.log2_samples}")
         self.output.mkdir(parents=True, exist_ok=True)
@@ -157,6 +165,23 @@ def fit(options: Options, activation: str, width: int) -> None:
         CONSOLE.print(f"{name}: {done} steps, R^2 {r2}; {time.perf_counter() - start:.0f} s")
 
 
+def bracket(options: Options, name: Path) -> None:
+    """Write the brackets of a critic, or go on with those there are."""
+    start = time.perf_counter()
+    critic = critics.load_critic(name)
+    if options.overwrite or not Path(f"{name}.brackets.msgpack").exists():
+        solutions = ARM.best_action / math.pi
+        found = brackets.bracket(critic, np.asarray(ARM.states), solutions, options.log2_samples)
+    elif options.certify:
+        found = critics.load_brackets(name)
+    else:
+        return
+    if options.num_boxes:
+        found = brackets.certify(critic, found, options.num_boxes)
+    critics.save_brackets(name, found)
+    CONSOLE.print(f"{name.name}: {brackets.summary(found)}; {time.perf_counter() - start:.0f} s")
+
+
 def main() -> int:
     """Run from the command line."""
     options = tyro.cli(Options)
@@ -165,23 +190,13 @@ def main() -> int:
     except ValueError as error:
         Console(stderr=True).print(str(error), style="red", highlight=False)
         return 2
-    solutions = ARM.best_action / math.pi
     for activation in options.activations:
         for width in options.widths:
-            names = [options.output / critics.fitted_critic_name(activation, width, s) for s in critics.STAGES]
-            if options.overwrite or not all(Path(f"{name}.critic.msgpack").exists() for name in names):
+            names = {s: options.output / critics.fitted_critic_name(activation, width, s) for s in critics.STAGES}
+            if options.overwrite or not all(Path(f"{name}.critic.msgpack").exists() for name in names.values()):
                 fit(options, activation, width)
-            for name in names:
-                critic = critics.load_critic(name)
-                if options.overwrite or not Path(f"{name}.brackets.msgpack").exists():
-                    found = brackets.bracket(critic, np.asarray(ARM.states), solutions, options.log2_samples)
-                elif options.certify:
-                    found = critics.load_brackets(name)
-                    found = found._replace(upper_bound=brackets.upper_bound(critic, found.states))
-                else:
-                    continue
-                critics.save_brackets(name, found)
-                CONSOLE.print(f"{name.name}: {brackets.summary(found)}")
+            for stage in options.stages:
+                bracket(options, names[stage])
     return 0
 
 

@@ -26,10 +26,32 @@ def test_brackets_hold_the_maximum_of_a_fine_grid(activation, key):
         values = jax.jit(module.apply)(params, state, jnp.asarray(grid, jnp.float32))
         assert found.maximum[i] >= np.max(values) - 1e-5
         assert found.maximum[i] == pytest.approx(float(np.max(values)), abs=0.02)
+    certified = brackets.certify(critic, found, 2**14)
+    scale = found.maximum - found.record["uniform_mean"]
+    assert np.all(certified.upper_bound - certified.maximum <= 1.01 * brackets.GAP * scale)
+    assert np.all(certified.maximum >= found.maximum)
     record = found.record
     assert np.all(record["sobol_value"] <= found.maximum + 1e-5)
     assert np.all(record["adam_value"] <= record["lbfgs_value"])
     assert np.all(record["lbfgs_value"] <= found.maximum)
+
+
+def test_certifying_raises_a_lower_end_that_is_too_low_and_keeps_what_it_does_not_improve(rng):
+    critic, found = problems.load_critic("relu_2x32_late"), problems.load_brackets("relu_2x32_late")
+    found = found._replace(**{name: getattr(found, name)[:2] for name in found._fields[:-1]})
+    record = found.record | {"uniform_mean": found.record["uniform_mean"][:2]}
+    action = rng.uniform(-1, 1, (2, 6))
+    value = np.asarray(
+        [brackets.layers_of(critic, s).value_and_grad(a)[0] for s, a in zip(found.states, action, strict=True)]
+    )
+    worse = found._replace(best_action=action, maximum=value, upper_bound=np.full(2, np.inf), record=record)
+    first = brackets.certify(critic, worse, 2**13)
+    assert np.all(first.maximum > value)
+    assert np.all(first.maximum <= first.upper_bound)
+    assert np.all(np.isfinite(first.upper_bound))
+    assert np.all(first.upper_bound >= found.maximum)
+    second = brackets.certify(critic, first._replace(upper_bound=first.maximum + 1e-6), 1024)
+    np.testing.assert_array_equal(second.upper_bound, np.maximum(first.maximum + 1e-6, second.maximum))
 
 
 def test_climbing_the_pieces_ends_at_a_local_maximum_to_rounding(rng):
@@ -67,6 +89,8 @@ def test_samples_near_solutions_are_good_and_all_lie_in_the_box(key):
         ({"activations": ("elu",)}, "--activations"),
         ({"widths": (48,)}, "--widths"),
         ({"num_steps": 49}, "--num-steps"),
+        ({"stages": ("end",)}, "--stages"),
+        ({"num_boxes": 100}, "--num-boxes"),
         ({"log2_samples": 30}, "--log2-samples"),
     ],
 )

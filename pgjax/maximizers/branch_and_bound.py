@@ -109,6 +109,7 @@ def branch_and_bound(
         point = best_point(initial)
         low = jnp.full((capacity, point.shape[0]), -1.0, point.dtype)
         bounds = jnp.full(capacity, -jnp.inf, low.dtype).at[0].set(jnp.inf)  # one box, the cube
+        bounds = jax.lax.optimization_barrier(bounds)  # else XLA may sort the first queue while compiling
         value = jnp.max(finite_or_lowest(initial.values)).astype(low.dtype)
         state = BranchAndBoundState(
             queue=BoxQueue(low, -low, bounds, jnp.zeros(capacity, jnp.int32)),
