@@ -200,3 +200,20 @@ def test_bad_settings_are_refused_by_name(settings, name):
 def test_an_objective_without_bounds_is_refused_by_name():
     with pytest.raises(ValueError, match="objective uses 'sort'"):
         pgjax.maximize(jax.random.key(0), lambda a: jnp.sort(a)[0], CUBE, branch_and_bound(), num_steps=1)
+
+
+def test_the_six_joint_arm_is_certified_to_have_its_maximum_of_0_at_a_solution():
+    arm = pgjax.problems.six_joint_arm(jax.random.key(0), 2)
+
+    @jax.jit
+    def around(state, solution):
+        box = pgjax.Box(solution - 0.3, solution + 0.3)
+        return pgjax.maximize(
+            jax.random.key(1), lambda a: arm.objective(state, a), box, branch_and_bound(**SMALL), num_steps=30,
+            initial=solution + 0.2,
+        )  # fmt: skip
+
+    for state, solution in zip(arm.states, jnp.asarray(arm.best_action, jnp.float32), strict=True):
+        best = around(state, solution)
+        assert -1.1e-3 <= best.value <= 0
+        assert 0 <= best.upper_bound <= 2e-5  # rounding is allowed for
