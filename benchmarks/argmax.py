@@ -22,6 +22,7 @@ import argmax_peers
 import argmax_plots
 import argmax_report
 import argmax_settings
+import command_line
 import harness
 import jax
 import measure
@@ -85,12 +86,7 @@ class Options:
         for name in self.methods:
             if name not in families:
                 raise ValueError(f"--methods: expected some of {', '.join(families)}; got {name!r}")
-        if self.output.suffix != ".json" or self.output.is_dir():
-            raise ValueError(f"--output: expected the name of a .json file; got {self.output}")
-        try:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"--output: cannot make its folder: {error}") from error
+        command_line.check_output(self.output)
 
     def resolved(self) -> Options:
         """The options with their defaults filled in."""
@@ -186,7 +182,7 @@ def add_setting(row: dict[str, Any], setting: Setting | None, num_dims: int) -> 
 
 def run(options: Options) -> dict[str, Any]:
     """Measure everything that the options ask for."""
-    start = time.perf_counter()
+    start, options = time.perf_counter(), options.resolved()
     tuned = harness.read_json(argmax_settings.TUNED)
     machine, meter = harness.machine_record(), harness.GemmMeter()
     CONSOLE.print(f"device: {machine['device_kind']} ({machine['backend']}), {machine['device_count']} of them")
@@ -213,26 +209,9 @@ def run(options: Options) -> dict[str, Any]:
 
 def main() -> int:
     """Run from the command line."""
-    options = tyro.cli(Options)
-    try:
-        options.check()
-        options = options.resolved()
-    except ValueError as error:
-        Console(stderr=True).print(str(error), style="red", highlight=False)
-        return 2
-    try:
-        result = run(options)
-    except KeyboardInterrupt:
-        CONSOLE.print("interrupted; nothing was written, earlier results are as they were")
-        return 130
-    if not result["rows"]:
-        CONSOLE.print("no method was measured: the ones asked for do not run on these problems")
-        return 1
-    harness.write_json(options.output, result)
-    figures = argmax_plots.plot_result(options.output)
-    argmax_report.show(CONSOLE, result)
-    CONSOLE.print(f"{result['wall_time_s']:.0f} s; wrote {', '.join(str(p) for p in (options.output, *figures))}")
-    return 0
+    return command_line.run_and_write(
+        tyro.cli(Options), run, argmax_report.show, CONSOLE, argmax_plots.plot_result
+    )
 
 
 if __name__ == "__main__":

@@ -17,15 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import command_line
 import harness
 import jax
 import jax.numpy as jnp
 import learned
 import methods
 import numpy as np
+import report
 import tyro
 from measure import regret, regret_scale
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -63,10 +64,9 @@ class Options:
                 raise ValueError(f"--{name.replace('_', '-')}: expected positive integers; got {sizes}")
         if self.steps < 1:
             raise ValueError(f"--steps: expected a positive integer; got {self.steps}")
-        if self.output.suffix != ".json" or self.output.is_dir():
-            raise ValueError(f"--output: expected the name of a .json file; got {self.output}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed: expected 0 to 2^32 - 1; got {self.seed}")
+        command_line.check_output(self.output)
 
 
 class Decider(NamedTuple):
@@ -218,18 +218,9 @@ def run(options: Options) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> Table:
     """One row a method: fit, regret under the true Q, time per decision at each batch size."""
     sizes = sorted({row["batch_size"] for row in result["times"]})
-    heads = ("R^2", "trained", "regret", "p90", "out", *(f"us, {size}" for size in sizes))
+    heads = ("critic", "R^2", "trained", "regret", "p90", "out", *(f"us, {size}" for size in sizes))
     heads += tuple(f"x V, {size}" for size in sizes)
-    shown = Table(
-        title="six_joint_arm, greedy on a fitted critic",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    shown.add_column("critic", no_wrap=True)
-    for head in heads:
-        shown.add_column(head, justify="right", no_wrap=True)
+    shown = report.new_table("six_joint_arm, greedy on a fitted critic", heads)
     quality = {row["method"]: row for row in result["rows"]}
     times = {(row["method"], row["batch_size"]): row for row in result["times"]}
     for name in dict.fromkeys(row["method"] for row in result["times"]):
@@ -244,25 +235,19 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
-def main() -> int:
-    """Run from the command line."""
-    options = tyro.cli(Options)
-    try:
-        options.check()
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(str(error), style="red", highlight=False)
-        return 2
-    result = run(options)
-    harness.write_json(options.output, result)
-    CONSOLE.print(table(result))
-    CONSOLE.print(
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print the table and what its columns are."""
+    console.print(table(result))
+    console.print(
         "R^2: on held-out targets, uniform actions; trained: R^2 on actions as trained on, half near a solution;\n"
         "regret: under the arm's true Q, normalized (1 is a uniform action's), median; out: actions outside the\n"
         "box; us, B: microseconds a decision in batches of B; x V: over the forward pass"
     )
-    CONSOLE.print(f"{result['wall_time_s']:.0f} s; wrote {options.output}")
-    return 0
+
+
+def main() -> int:
+    """Run from the command line."""
+    return command_line.run_and_write(tyro.cli(Options), run, show, CONSOLE)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import certified_plots
+import command_line
 import harness
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,7 @@ from pgjax.problems import load_brackets, load_critic
 CONSOLE = Console(width=120)
 NUM_UNIFORM = 4096  # actions for the mean of Q, the scale of the gap
 STEPS_PER_CALL = 4
+CAPACITY = 1 << 20  # boxes in the queue
 CHECKPOINT_RATIO = 1.1  # checkpoints are at least this much later than the one before, or have news
 GOALS = {"relu_2x32_late": 1.0, "relu_2x64_late": 0.4, "relu_2x256_late": 0.1}  # half widths to close in 60 s
 
@@ -70,11 +72,18 @@ class Options:
         for name, value in (("--time-limit-s", self.time_limit_s), ("--gap", self.gap)):
             if not value > 0:
                 raise ValueError(f"{name}: expected a positive number; got {value}")
-        if self.output.suffix != ".json":
-            raise ValueError(f"--output: expected the name of a .json file; got {self.output}")
+        if self.num_random < 0:
+            raise ValueError(f"--num-random: expected no negative number; got {self.num_random}")
+        if not 2 <= self.boxes_per_step <= CAPACITY:
+            raise ValueError(f"--boxes-per-step: expected 2 to {CAPACITY}; got {self.boxes_per_step}")
         for name in self.critics:
-            load_critic(name)
-        self.output.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                num_states = len(load_brackets(name).states)
+            except ValueError as error:
+                raise ValueError(f"--critics: {error}") from error
+            if not 0 <= self.state < num_states:
+                raise ValueError(f"--state: expected 0 to {num_states - 1}, of {name}; got {self.state}")
+        command_line.check_output(self.output)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +107,6 @@ class Search:
         def init(*box_and_scale):
             objective = functools.partial(self.objective, *box_and_scale)
             center = jnp.zeros_like(box_and_scale[0])
-
             initial = Candidates(center[None], objective(center)[None], 1, 0)
             return self.maximizer.init(jax.random.key(0), objective, initial)[0]
 
@@ -124,13 +132,27 @@ class Search:
         """Q of actions `[K, N]`, compiled."""
         return jax.jit(jax.vmap(functools.partial(self.critic.module.apply, self.params, self.state)))
 
+    @functools.cached_property
+    def climbed(self):
+        """The best value that gradient ascent finds in a box, compiled."""
+        ascent = pgjax.maximizers.gradient_ascent(num_starts=32)
+
+        def climbed(box):
+            objective = functools.partial(self.critic.module.apply, self.params, self.state)
+            start = jnp.asarray(0.5 * (box.low + box.high), self.state.dtype)
+            return pgjax.maximize(jax.random.key(0), objective, box, ascent, num_steps=100, initial=start).value
+
+        return jax.jit(climbed)
+
 
 def make_search(options: Options, name: str) -> Search:
     """The critic's parameters as constants of the compiled program, in the dtype of the bounds."""
     critic = load_critic(name)
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, options.dtype), critic.params)
     state = jnp.asarray(load_brackets(name).states[options.state], options.dtype)
-    maximizer = pgjax.maximizers.branch_and_bound(gap=options.gap, boxes_per_step=options.boxes_per_step)
+    maximizer = pgjax.maximizers.branch_and_bound(
+        gap=options.gap, boxes_per_step=options.boxes_per_step, capacity=CAPACITY
+    )
     return Search(critic, params, state, maximizer)
 
 
@@ -139,15 +161,7 @@ def scale_of(search: Search, box: pgjax.Box, seed: int) -> float:
     low, high = np.asarray(box.low), np.asarray(box.high)
     actions = np.random.default_rng(seed).uniform(low, high, (NUM_UNIFORM, len(low)))
     mean = float(jnp.mean(search.values(jnp.asarray(actions, search.state.dtype))))
-    ascent = pgjax.maximizers.gradient_ascent(num_starts=32)
-
-    @jax.jit
-    def climb(box):
-        objective = functools.partial(search.critic.module.apply, search.params, search.state)
-        start = jnp.asarray(0.5 * (low + high), search.state.dtype)
-        return pgjax.maximize(jax.random.key(0), objective, box, ascent, num_steps=100, initial=start).value
-
-    return float(climb(box)) - mean
+    return float(search.climbed(box)) - mean
 
 
 def boxes(options: Options, name: str, action_box: pgjax.Box) -> list[tuple[str, float, pgjax.Box]]:
@@ -196,7 +210,19 @@ def run_box(options: Options, search: Search, box: pgjax.Box, scale: float) -> d
 
 def run(options: Options) -> dict[str, Any]:
     """Search every box of every critic."""
-    rows, start = [], time.perf_counter()
+    start = time.perf_counter()
+    with jax.enable_x64(options.dtype == "float64"):
+        return {
+            "machine": harness.machine_record(),
+            "settings": dataclasses.asdict(options) | {"output": options.output.name},
+            "rows": rows_of(options),
+            "wall_time_s": time.perf_counter() - start,
+        }
+
+
+def rows_of(options: Options) -> list[dict[str, Any]]:
+    """A row for each box of each critic."""
+    rows = []
     for name in options.critics:
         search = make_search(options, name)
         full_scale = scale_of(search, search.critic.box, 1)
@@ -210,13 +236,7 @@ def run(options: Options) -> dict[str, Any]:
             CONSOLE.print(
                 f"{name} {kind} ±{half_width:g}: gap {last['gap']:.2e} after {last['time_s']:.1f} s", style="dim"
             )
-    settings = dataclasses.asdict(options) | {"output": options.output.name}
-    return {
-        "machine": harness.machine_record(),
-        "settings": settings,
-        "rows": rows,
-        "wall_time_s": time.perf_counter() - start,
-    }
+    return rows
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -234,22 +254,14 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print the table."""
+    console.print(table(result))
+
+
 def main() -> int:
     """Run from the command line."""
-    options = tyro.cli(Options)
-    if options.dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
-    try:
-        options.check()
-    except ValueError as error:
-        Console(stderr=True).print(str(error), style="red", highlight=False)
-        return 2
-    result = run(options)
-    harness.write_json(options.output, result)
-    figure = certified_plots.plot_gaps(options.output)
-    CONSOLE.print(table(result))
-    CONSOLE.print(f"{result['wall_time_s']:.0f} s; wrote {options.output}, {figure}")
-    return 0
+    return command_line.run_and_write(tyro.cli(Options), run, show, CONSOLE, certified_plots.plot_result)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ is an interval, its width written beside it.
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from harness import read_json
@@ -21,15 +23,21 @@ LABEL_RATIO, LABEL_ROOM = 1.5, 3.5  # between labels of a panel, and beside the 
 LINES = {"best": "-", "random": "--", "whole box": "-"}
 
 
-def plot_gaps(path: str | os.PathLike[str]) -> Path:
-    """Write `<stem>_gap.png` beside a result.
+def plot_result(path: str | os.PathLike[str]) -> list[Path]:
+    """Write `<stem>_gap.png` beside a result; returns its path."""
+    target = Path(path).with_name(f"{Path(path).stem}_gap.png")
+    draw_result(read_json(path)).savefig(target, dpi=150)
+    return [target]
 
-    Raises: ValueError: the file holds no row.
+
+def draw_result(result: Mapping[str, Any]) -> Figure:
+    """The figure, a panel for each critic.
+
+    Raises: ValueError: the result holds no row.
     """
-    result = read_json(path)
     rows = result["rows"]
     if not rows:
-        raise ValueError(f"{path}: expected at least one row")
+        raise ValueError("result: expected at least one row")
     critics = list(dict.fromkeys(row["critic"] for row in rows))
     widths = sorted({row["half_width"] for row in rows})
     colors = {width: COLORS[i % len(COLORS)] for i, width in enumerate(widths)}
@@ -48,9 +56,7 @@ def plot_gaps(path: str | os.PathLike[str]) -> Path:
     figure.legend(
         handles=legend(rows, colors), loc="outside upper center", ncols=3, fontsize=TEXT_SIZE, frameon=False
     )
-    target = Path(path).with_name(f"{Path(path).stem}_gap.png")
-    figure.savefig(target, dpi=150)
-    return target
+    return figure
 
 
 def draw(panel: Axes, rows: list, all_rows: list, colors: dict, gap: float) -> None:
@@ -94,4 +100,4 @@ def legend(rows: list, colors: dict) -> list[Line2D]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("result", type=Path)
-    print(plot_gaps(parser.parse_args().result))
+    print(*plot_result(parser.parse_args().result))

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import command_line
 import harness
 import jax
 import measure
@@ -65,14 +66,9 @@ class Options:
             if name not in methods.METHODS and name not in families:
                 known = ", ".join((*sorted(families), *methods.METHODS))
                 raise ValueError(f"--methods: expected some of {known}; got {name!r}")
-        if self.output.suffix != ".json" or self.output.is_dir():
-            raise ValueError(f"--output: expected the name of a .json file; got {self.output}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed: expected 0 to 2^32 - 1; got {self.seed}")
-        try:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"--output: cannot make its folder: {error}") from error
+        command_line.check_output(self.output)
 
     @property
     def longest_call_s(self) -> float:
@@ -143,25 +139,7 @@ def run(options: Options) -> dict[str, Any]:
 
 def main() -> int:
     """Run from the command line."""
-    options = tyro.cli(Options)
-    try:
-        options.check()
-    except ValueError as error:
-        Console(stderr=True).print(str(error), style="red", highlight=False)
-        return 2
-    try:
-        result = run(options)
-    except KeyboardInterrupt:
-        CONSOLE.print("interrupted; nothing was written, earlier results are as they were")
-        return 130
-    if not result["rows"]:
-        CONSOLE.print("no method was measured: the ones asked for do not run on these problems")
-        return 1
-    harness.write_json(options.output, result)
-    figures = plots.plot_result(options.output)
-    report.show(CONSOLE, result)
-    CONSOLE.print(f"{result['wall_time_s']:.0f} s; wrote {', '.join(str(p) for p in (options.output, *figures))}")
-    return 0
+    return command_line.run_and_write(tyro.cli(Options), run, report.show, CONSOLE, plots.plot_result)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,20 @@ def test_an_initial_action_outside_is_clipped_to_the_box():
 
 
 @each_maximizer
+def test_float64_stays_float64_and_counts_stay_int32(name):
+    maximizer, num_steps = MAXIMIZERS[name]
+    with jax.enable_x64(True):
+        best = jax.eval_shape(
+            lambda start: pgjax.maximize(
+                jax.random.key(0), lambda a: -a @ a, BOX, maximizer, num_steps=num_steps, initial=start
+            ),
+            jnp.asarray(CENTER, jnp.float64),
+        )
+    assert best.action.dtype == best.value.dtype == best.upper_bound.dtype == jnp.float64
+    assert best.num_evaluations.dtype == best.num_gradients.dtype == jnp.int32
+
+
+@each_maximizer
 def test_vmap_over_landscapes_equals_a_loop(name):
     maximizer, num_steps = MAXIMIZERS[name]
 

@@ -25,8 +25,7 @@ from pgjax.distributions import (
     TanhNormal,
 )
 
-CASE_FILE = pathlib.Path(__file__).parent / "data" / "numerics_cases.json"
-CASES = json.loads(CASE_FILE.read_text())["cases"]
+CASES = json.loads((pathlib.Path(__file__).parent / "data" / "numerics_cases.json").read_text())["cases"]
 
 # Families and losses that pgjax does not have yet.
 DEFERRED = {

@@ -86,8 +86,8 @@ def _with_found(
     return Candidates(
         jnp.concatenate([*(part.points for part in parts), later.points.reshape(-1, initial.points.shape[1])]),
         jnp.concatenate([*(part.values for part in parts), later.values.reshape(-1)]),
-        sum(part.num_evaluations for part in parts) + jnp.sum(later.num_evaluations),
-        sum(part.num_gradients for part in parts) + jnp.sum(later.num_gradients),
+        sum(part.num_evaluations for part in parts) + jnp.sum(later.num_evaluations, dtype=jnp.int32),
+        sum(part.num_gradients for part in parts) + jnp.sum(later.num_gradients, dtype=jnp.int32),
     )
 
 
