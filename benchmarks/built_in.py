@@ -10,6 +10,7 @@ own. This is supervised fitting; learning them from greedy improvement would be 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 import sys
 import time
@@ -70,7 +71,7 @@ class Options:
 
 
 class Decider(NamedTuple):
-    """A way to act greedily on a fitted critic: act(params, key, states) -> actions, or a `Maximum`."""
+    """A way to act greedily on a fitted critic, compiled: act(params, key, states) -> actions, or a `Maximum`."""
 
     name: str
     critic: Any
@@ -110,7 +111,7 @@ def fit(critic: Any, task: methods.Task, key: jax.Array, num_steps: int) -> Any:
         values = jax.vmap(task.objective, (None, 0, 0))(task.params, states, actions)
         return jnp.mean((critic.apply(params, states, actions) - values) ** 2)
 
-    params = critic.init(key_init, task.states[0], jnp.zeros(num_dims))
+    params = jax.jit(critic.init)(key_init, task.states[0], jnp.zeros(num_dims))
     return learned.train(loss, params, key_train, num_steps, TRAINING_BATCH, LEARNING_RATE, data)
 
 
@@ -128,28 +129,34 @@ def fit_quality(critic: Any, params: Any, task: methods.Task, key: jax.Array) ->
     key_uniform, key_near = jax.random.split(key)
     uniform = jax.random.uniform(key_uniform, solutions.shape, minval=low, maxval=high)
     actions = jnp.stack([uniform, near_solution(key_near, solutions, task.box)])
-    true = values_of(task.objective, task.params, states, actions)
-    errors = (values_of(critic.apply, params, states, actions) - true) ** 2
+    true, fitted = (
+        np.asarray(values_of(objective, given, states, actions), np.float64)
+        for objective, given in ((task.objective, task.params), (critic.apply, params))
+    )
+    errors = (fitted - true) ** 2
     return {
         "r_squared_uniform": float(1 - np.mean(errors[0]) / np.var(true[0])),
         "r_squared_mixture": float(1 - np.mean(errors) / np.var(true)),
     }
 
 
-def values_of(objective: Any, params: Any, states: jax.Array, actions: jax.Array) -> np.ndarray:
-    """Values of actions `[A, B, N]` of states `[B, D]`, in float64."""
-    each = jax.vmap(jax.vmap(objective, (None, 0, 0)), (None, None, 0))
-    return np.asarray(jax.jit(each)(params, states, actions), np.float64)
+@functools.partial(jax.jit, static_argnums=0)
+def values_of(objective: Any, params: Any, states: jax.Array, actions: jax.Array) -> jax.Array:
+    """Values of actions `[A, B, N]` of states `[B, D]`."""
+    return jax.vmap(jax.vmap(objective, (None, 0, 0)), (None, None, 0))(params, states, actions)
 
 
 def deciders(name: str, critic: Any, params: Any, task: methods.Task) -> list[Decider]:
     """The ways to act on a critic: its own maximum, or the searches where it has none."""
     if not isinstance(critic, pgjax.QNetwork):
-        return [Decider(name, critic, params, lambda params, key, states: critic.greedy(params, states)[0])]
+        greedy = jax.jit(lambda params, key, states: critic.greedy(params, states)[0])
+        return [Decider(name, critic, params, greedy)]
     on_critic = task._replace(objective=critic.apply, params=params)
     by_name = {search.name: search for search in methods.SEARCHES}
     return [
-        Decider(f"{name}, {search}", critic, params, methods.search_method(on_critic, by_name[search]).act)
+        Decider(
+            f"{name}, {search}", critic, params, jax.jit(methods.search_method(on_critic, by_name[search]).act)
+        )
         for search in SEARCHES
     ]
 
@@ -158,12 +165,13 @@ def timings(ways: list[Decider], task: methods.Task, options: Options, key: jax.
     """A row of times for each way to act and batch size, and for the forward pass of a value network alone."""
     value = pgjax.ValueNetwork(options.hidden_sizes, activation=jax.nn.relu)
     value_params = value.init(jax.random.key(options.seed), task.states[0])
-    forward = Decider(FORWARD, value, value_params, lambda params, key, states: value.apply(params, states))
-    compiled = {way.name: (jax.jit(way.act), way.params) for way in (forward, *ways)}
+    forward = Decider(
+        FORWARD, value, value_params, jax.jit(lambda params, key, states: value.apply(params, states))
+    )
     rows = []
     for batch_size in sorted(set(options.batch_sizes)):
         states = task.states[0] if batch_size == 1 else task.states[:batch_size]
-        calls = {name: (act, (params, key, states)) for name, (act, params) in compiled.items()}
+        calls = {way.name: (way.act, (way.params, key, states)) for way in (forward, *ways)}
         times = harness.time_interleaved(calls, **LIMITS)
         for name, timing in times.items():
             rows.append(
@@ -202,7 +210,7 @@ def run(options: Options) -> dict[str, Any]:
             "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         } | fit_quality(critic, params, task, key_judge)
         for way in deciders(name, critic, params, task):
-            actions = methods.actions_of(jax.jit(way.act)(params, key_act, judged.states))
+            actions = methods.actions_of(way.act(params, key_act, judged.states))
             ways.append(way)
             rows.append({"method": way.name} | quality | regret(judged, actions, scale))
         CONSOLE.print(f"{name}: fitted in {fit_time_s:.0f} s", style="dim")

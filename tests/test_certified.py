@@ -1,7 +1,5 @@
 """The benchmark of certified maxima: certificates that hold, proofs that are ones, options, a run as a user's."""
 
-import sys
-
 import certified
 import certified_plots
 import harness
@@ -9,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from benchmark_runs import run_main
 
 from pgjax import problems
 
@@ -18,18 +17,13 @@ SMALL = ("--critics", CRITIC, "--half-widths", "0.03", "1", "--time-limit-s", "0
 SMALL += ("--boxes-per-step", "256")
 
 
-def run_main(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["certified.py", *map(str, arguments)])
-    return certified.main()
-
-
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
     """The result of a small run, where it was written and what was printed."""
     output = tmp_path_factory.mktemp("run") / "small.json"
     with pytest.MonkeyPatch.context() as monkeypatch, certified.CONSOLE.capture() as capture:
         monkeypatch.setattr(certified, "CAPACITY", 1 << 14)
-        assert run_main(monkeypatch, *SMALL, "--output", output) == 0
+        assert run_main(certified, *SMALL, "--output", output) == 0
     return harness.read_json(output), output, capture.get()
 
 
@@ -151,7 +145,7 @@ def test_the_figure_has_a_panel_a_critic(small_run, tmp_path):
 def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(certified, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(monkeypatch, option, *values) == 2
+    assert run_main(certified, option, *values) == 2
     assert option in capsys.readouterr().err
 
 
@@ -163,7 +157,7 @@ def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(certified, "make_search", interrupted)
-    assert run_main(monkeypatch, "--output", output) == 130
+    assert run_main(certified, "--output", output) == 130
     assert output.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [output]
     assert not jax.config.jax_enable_x64

@@ -1,25 +1,18 @@
 """The benchmark script: options, a small run as a user starts it, the committed result behind the README."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import harness
+import learned
 import pytest
 import report
 import sampling_vs_argmax
+from benchmark_runs import run_main
 from methods import METHODS, POLICY_ROWS, PROBLEMS, SEARCHES
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "benchmarks" / "sampling_vs_argmax.py"
 RESULT = ROOT / "benchmarks" / "results" / "cpu.json"
-
-
-def run_main(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["sampling_vs_argmax.py", *map(str, arguments)])
-    return sampling_vs_argmax.main()
 
 
 @pytest.mark.parametrize(
@@ -35,13 +28,13 @@ def run_main(monkeypatch, *arguments):
 def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sampling_vs_argmax, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(monkeypatch, option, *values) == 2
+    assert run_main(sampling_vs_argmax, option, *values) == 2
     assert option in capsys.readouterr().err
 
 
 def test_an_output_folder_that_cannot_be_made_is_refused(monkeypatch, capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    assert run_main(monkeypatch, "--output", tmp_path / "file" / "result.json") == 2
+    assert run_main(sampling_vs_argmax, "--output", tmp_path / "file" / "result.json") == 2
     assert "--output" in capsys.readouterr().err
 
 
@@ -53,23 +46,23 @@ def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sampling_vs_argmax, "run", interrupted)
-    assert run_main(monkeypatch, "--output", output) == 130
+    assert run_main(sampling_vs_argmax, "--output", output) == 130
     assert output.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [output]
 
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
-    """The result of a small run in a process of its own, with JAX's default settings, and its output."""
+    """The methods of a small run with hardly trained policies, its result and its output."""
     output = tmp_path_factory.mktemp("run") / "small.json"
     methods = ("Gaussian sample", "Gaussian mean", "categorical sample", "Sobol 128", "CEM 2x64/6")
     arguments = ("--problem", PROBLEMS[0], "--batch-sizes", "1", "64", "--methods", *methods, "--output", output)
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    return methods, output, done.stdout
+    with pytest.MonkeyPatch.context() as monkeypatch, sampling_vs_argmax.CONSOLE.capture() as capture:
+        monkeypatch.setattr(sampling_vs_argmax, "TRAINING_STEPS", 200)
+        monkeypatch.setattr(sampling_vs_argmax, "LIMITS", {"min_time_s": 1e-3, "max_time_s": 0.01})
+        monkeypatch.setattr(learned, "TRAINING_TARGETS", 4096)
+        assert run_main(sampling_vs_argmax, *arguments) == 0
+    return methods, output, capture.get()
 
 
 def test_a_run_has_a_row_for_each_method_and_batch_size(small_run):
