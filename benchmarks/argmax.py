@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ TRAINING_STEPS, TRAINING_STEPS_FULL = 800, 4000
 # The sweep over dimensions: families without tuned settings but the budget's, and one tuned one of each kind.
 SWEEP_FAMILIES = ("grid", "uniform search", "CEM", "CMA-ES", "coordinate zoom", "Adam", "L-BFGS", "CEM, L-BFGS")
 SWEEP_BUDGETS = (4096,)
+SAME_MACHINE = ("cpu", "usable_cores", "device_kind", "device_count", "versions")  # for rows of one result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +60,15 @@ class Options:
     full: bool = False
     """All problems, budgets and dimensions, longer timings (the default run is a sample of them)."""
     problem: tuple[str, ...] = ()
-    """Problems to run; default: two, or with --full all."""
+    """Problems to run; default: two, or with --full all; peers are measured on the first two."""
     batch_sizes: tuple[int, ...] = ()
     """States decided at once; default 1 256, with --full 1 256 4096. All but the main problems take 256 alone."""
     budgets: tuple[int, ...] = ()
     """Evaluations a decision (a gradient counts three), of 32 128 512 4096 32768; default 128 4096."""
     methods: tuple[str, ...] = ()
-    """Families to run; default all."""
-    peers: bool = True
-    """Whether to measure public peers beside pgjax."""
+    """Families to run, "policy", and "peers": public maximizers beside pgjax; default all."""
+    update: bool = False
+    """Go on with the output: keep its other rows, and write it after every problem."""
     output: Path = Path("results/argmax.json")
     """The JSON to write; the figures lie beside it."""
 
@@ -82,11 +84,20 @@ class Options:
         for budget in self.budgets:
             if budget not in argmax_settings.BUDGETS:
                 raise ValueError(f"--budgets: expected some of {argmax_settings.BUDGETS}; got {budget}")
-        families = dict.fromkeys((*FAMILIES, *(setting.family for setting in PAPER), "policy"))
+        families = dict.fromkeys((*FAMILIES, *(setting.family for setting in PAPER), "policy", "peers"))
         for name in self.methods:
             if name not in families:
                 raise ValueError(f"--methods: expected some of {', '.join(families)}; got {name!r}")
         command_line.check_output(self.output)
+        if self.update and self.output.exists():
+            earlier, now = harness.read_json(self.output)["machine"], harness.machine_record()
+            for part in SAME_MACHINE:
+                if earlier[part] != now[part]:
+                    raise ValueError(f"--update: expected {part} {earlier[part]}, as before; got {now[part]}")
+
+    def wants(self, family: str) -> bool:
+        """Whether a family is to run."""
+        return not self.methods or family in self.methods
 
     def resolved(self) -> Options:
         """The options with their defaults filled in."""
@@ -113,7 +124,7 @@ def settings_for(options: Options, name: str, num_dims: int, tuned: dict[str, di
             found = argmax_settings.candidates(family, budget, num_dims)
             label = tuned.get(family, {}).get(str(budget))
             settings += found if len(found) == 1 else [setting for setting in found if setting.label == label]
-    return [setting for setting in settings if not options.methods or setting.family in options.methods]
+    return [setting for setting in settings if options.wants(setting.family)]
 
 
 def run_problem(
@@ -123,6 +134,7 @@ def run_problem(
     everywhere = name in argmax_cases.TIMED_EVERYWHERE
     batch_sizes = options.batch_sizes if everywhere else (max(s for s in options.batch_sizes if s <= 256),)
     steps = TRAINING_STEPS_FULL if options.full else TRAINING_STEPS
+    steps = steps if any("policy" in family for family in options.methods or ("policy",)) else 0
     case = argmax_cases.make_case(name, "report", max(256, *batch_sizes), steps)
     task = case.task
     assert task.problem is not None
@@ -132,12 +144,12 @@ def run_problem(
         if not setting.num_proposals or case.policy is not None
     }
     ways = [argmax_cases.way_of(case, setting) for setting in settings.values()]
-    if not options.methods or "policy" in options.methods:
+    if options.wants("policy"):
         ways = argmax_cases.policy_ways(case) + ways
     scale = measure.regret_scale(task)
     rows: list[dict[str, Any]] = []
     bar = progress.add_task(name, total=len(batch_sizes))
-    for batch_size in batch_sizes:
+    for batch_size in batch_sizes if ways else ():
         key = jax.random.key(22)
         limits = LIMITS_FULL if options.full else LIMITS
         rows += measure.measure_batch(task, ways, batch_size, key, rows, meter, scale=scale, **limits)
@@ -156,17 +168,14 @@ def run_problem(
     return about, rows
 
 
-def run_peers(options: Options, progress: Progress) -> list[dict[str, Any]]:
-    """Public peers beside pgjax, on the main problems that run."""
-    rows = []
+def run_peers(options: Options, name: str) -> list[dict[str, Any]]:
+    """Public peers beside pgjax, where they are wanted."""
     batch_sizes = tuple(size for size in options.batch_sizes if size in argmax_peers.GOALS)
-    for name in [name for name in options.problem if name in argmax_cases.TIMED_EVERYWHERE[:2]]:
-        bar = progress.add_task(f"peers, {name}", total=1)
-        task = argmax_cases.make_case(name, "report", max(256, *batch_sizes), 0).task
-        limits = {name: LIMITS_FULL[name] for name in ("min_time_s", "max_time_s", "max_repetitions")}
-        rows += argmax_peers.measure([task], batch_sizes, min_repetitions=3, **limits)
-        progress.advance(bar)
-    return rows
+    if name not in argmax_cases.TIMED_EVERYWHERE[:2] or not batch_sizes or not options.wants("peers"):
+        return []
+    task = argmax_cases.make_case(name, "report", max(256, *batch_sizes), 0).task
+    limits = {name: LIMITS_FULL[name] for name in ("min_time_s", "max_time_s", "max_repetitions")}
+    return argmax_peers.measure([task], batch_sizes, min_repetitions=3, **limits)
 
 
 def add_setting(row: dict[str, Any], setting: Setting | None, num_dims: int) -> None:
@@ -183,28 +192,46 @@ def add_setting(row: dict[str, Any], setting: Setting | None, num_dims: int) -> 
 def run(options: Options) -> dict[str, Any]:
     """Measure everything that the options ask for."""
     start, options = time.perf_counter(), options.resolved()
-    tuned = harness.read_json(argmax_settings.TUNED)
+    result: dict[str, Any] = {"problems": {}, "rows": [], "peers": [], "wall_time_s": 0.0}
+    if options.update and options.output.exists():
+        result |= harness.read_json(options.output)
+    before_s = result["wall_time_s"]
     machine, meter = harness.machine_record(), harness.GemmMeter()
+    settings = dataclasses.asdict(options) | {"output": options.output.name}
+    result |= {"machine": machine, "settings": settings, "tuned": harness.read_json(argmax_settings.TUNED)}
     CONSOLE.print(f"device: {machine['device_kind']} ({machine['backend']}), {machine['device_count']} of them")
-    about, rows = {}, []
     with Progress(console=CONSOLE, transient=True) as progress:
         for name in options.problem:
-            about[name], of_problem = run_problem(options, name, tuned["choices"], meter, progress)
-            rows += of_problem
-            CONSOLE.print(f"{name}: {len(of_problem)} rows after {time.perf_counter() - start:.0f} s", style="dim")
-        peer_rows = run_peers(options, progress) if options.peers else []
-    measure.finish(rows, meter)
-    result = {
-        "machine": machine,
-        "settings": dataclasses.asdict(options) | {"output": options.output.name},
-        "tuned": tuned,
-        "gemm": meter.record(),
-        "problems": about,
-        "rows": rows,
-        "peers": peer_rows,
-    }
-    result["deadlines"] = argmax_report.deadlines(result)
-    return result | {"wall_time_s": time.perf_counter() - start}
+            about, rows = run_problem(options, name, result["tuned"]["choices"], meter, progress)
+            measure.finish(rows, meter)
+            result["problems"][name] = about | {"git_commit": machine["git_commit"]}
+            replace_rows(result["rows"], rows, ("problem", "batch_size"), row_name)
+            peers = run_peers(options, name)
+            replace_rows(result["peers"], peers, ("problem", "batch_size"), lambda row: row["peer"])
+            result["gemm"] = meter.record() if rows else result.get("gemm")
+            result["deadlines"] = argmax_report.deadlines(result)
+            result["wall_time_s"] = before_s + time.perf_counter() - start
+            if options.update:
+                harness.write_json(options.output, result)
+            CONSOLE.print(f"{name}: {len(rows)} rows after {time.perf_counter() - start:.0f} s", style="dim")
+    return result
+
+
+def row_name(row: dict[str, Any]) -> Any:
+    """What a row is replaced by name of: a tuned setting stands for its family and budget."""
+    return (row["family"], row["budget"]) if row["setting"] == "tuned" else row["method"]
+
+
+def replace_rows(
+    rows: list[dict[str, Any]], new: list[dict[str, Any]], fields: tuple[str, ...], name: Callable[[Any], Any]
+) -> None:
+    """Put new rows in the place of those with the same fields and name."""
+
+    def key(row: dict[str, Any]) -> Any:
+        return *(row[field] for field in fields), name(row)
+
+    stale = set(map(key, new))
+    rows[:] = [row for row in rows if key(row) not in stale] + new
 
 
 def main() -> int:

@@ -1,8 +1,4 @@
-"""Tables and sentences made from a result of argmax.py: on the terminal, and as Markdown for the README.
-
-python benchmarks/argmax_report.py RESULT.json            # print the Markdown
-python benchmarks/argmax_report.py RESULT.json README.md  # put it between the README's markers
-"""
+"""Tables and sentences made from a result of argmax.py: on the terminal, and as Markdown for the README."""
 
 from __future__ import annotations
 
@@ -132,20 +128,15 @@ def markdown(result: Mapping[str, Any]) -> str:
         return NOTHING
     found = {(entry["deadline_s"], entry["batch_size"]): entry for entry in entries}
     sizes = unique(entry["batch_size"] for entry in entries)
-    lines = _markdown_table(
-        ("a call within", *(f"batch {size:,}" for size in sizes)),
-        [(time_text(limit), *(_advice_cell(found[limit, size]) for size in sizes)) for limit in DEADLINES_S],
-    )
-    lines += ["", "Median normalized regret on the six-joint arm / on the worst problem.", ""]
+    advice = [(time_text(limit), *(_advice_cell(found[limit, size]) for size in sizes)) for limit in DEADLINES_S]
+    parts = [
+        report.markdown_table(("a call within", *(f"batch {size:,}" for size in sizes)), advice),
+        "Median normalized regret on the six-joint arm / on the worst problem.",
+    ]
     if result.get("peers"):
-        lines += [*_markdown_table(PEER_HEADS, [_peer_cells(peer, result) for peer in result["peers"]]), ""]
-    lines += [f"- {entry['sentence']}" for entry in entries if entry["batch_size"] == sizes[0]]
-    return "\n".join([*lines, "", f"({machine_text(result)}.)"])
-
-
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    ruler = ["---"] * len(heads)
-    return ["| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows)]
+        parts.append(report.markdown_table(PEER_HEADS, [_peer_cells(peer, result) for peer in result["peers"]]))
+    parts.append("\n".join(f"- {entry['sentence']}" for entry in entries if entry["batch_size"] == sizes[0]))
+    return "\n\n".join([*parts, f"({machine_text(result)}.)"])
 
 
 def _advice_cell(entry: Mapping[str, Any]) -> str:
@@ -156,12 +147,3 @@ def _advice_cell(entry: Mapping[str, Any]) -> str:
         return f"{label(entry)}: {on_arm} / {_short(max(regrets.values()))}"
     own = entry["best_by_problem"].get(ARM)
     return "-" if own is None else f"arm only: {label(own)}: {_short(own['regret_by_problem'][ARM])}"
-
-
-def main() -> None:
-    """Run from the command line."""
-    report.main(markdown, "argmax")
-
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,7 @@ import functools
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ import numpy as np
 import report
 import tyro
 from measure import regret, regret_scale
+from plots import machine_text
 from rich.console import Console
 from rich.table import Table
 
@@ -39,6 +40,10 @@ NUM_REGRET_STATES, NUM_FIT_STATES, NUM_FIT_ACTIONS = 1024, 1024, 16
 LEARNING_RATE, TRAINING_BATCH = 3e-3, 512
 FORWARD = "forward pass of V(s)"
 SEARCHES = ("CEM 2x64/6", "Adam 8x30")  # on the plain network; the second shows what the first leaves
+LEGEND = """\
+R^2: on held-out targets, uniform actions; trained: R^2 on actions as trained on, half near a solution; regret:
+under the arm's true Q, normalized (1 is a uniform action's), median; out: actions outside the box; us, B:
+microseconds a decision in batches of B; x V: over the forward pass of V(s)."""
 LIMITS: dict[str, Any] = {"min_time_s": 0.1, "max_time_s": 0.5, "min_repetitions": 3}
 
 
@@ -223,7 +228,7 @@ def run(options: Options) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> Table:
+def table(result: Mapping[str, Any]) -> Table:
     """One row a method: fit, regret under the true Q, time per decision at each batch size."""
     sizes = sorted({row["batch_size"] for row in result["times"]})
     heads = ("critic", "R^2", "trained", "regret", "p90", "out", *(f"us, {size}" for size in sizes))
@@ -243,14 +248,15 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
-def show(console: Console, result: dict[str, Any]) -> None:
+def show(console: Console, result: Mapping[str, Any]) -> None:
     """Print the table and what its columns are."""
     console.print(table(result))
-    console.print(
-        "R^2: on held-out targets, uniform actions; trained: R^2 on actions as trained on, half near a solution;\n"
-        "regret: under the arm's true Q, normalized (1 is a uniform action's), median; out: actions outside the\n"
-        "box; us, B: microseconds a decision in batches of B; x V: over the forward pass"
-    )
+    console.print(LEGEND)
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table for the README, what its columns are, and the machine."""
+    return f"{report.as_markdown(table(result))}\n\n{LEGEND} ({machine_text(result)}.)"
 
 
 def main() -> int:

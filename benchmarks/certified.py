@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,9 @@ import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
+import report
 import tyro
+from plots import machine_text
 from rich.console import Console
 from rich.table import Table
 
@@ -239,11 +242,10 @@ def rows_of(options: Options) -> list[dict[str, Any]]:
     return rows
 
 
-def table(result: dict[str, Any]) -> Table:
+def table(result: Mapping[str, Any]) -> Table:
     """What closed and what did not."""
-    shown = Table(
-        "critic", "center", "half width", "gap / range", "gap / whole box's", "time", "boxes", "boxes / s"
-    )
+    heads = ("critic", "center", "half width", "gap / range", "gap / whole box's", "time", "boxes", "boxes / s")
+    shown = report.new_table("certified gaps", heads)
     for row in result["rows"]:
         last = row["checkpoints"][-1]
         mark = "closed" if row["closed"] else "[red]open[/red]"
@@ -254,9 +256,14 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
-def show(console: Console, result: dict[str, Any]) -> None:
+def show(console: Console, result: Mapping[str, Any]) -> None:
     """Print the table."""
     console.print(table(result))
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table for the README, and the machine."""
+    return f"{report.as_markdown(table(result))}\n\n({machine_text(result)}.)"
 
 
 def main() -> int:

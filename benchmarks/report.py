@@ -1,20 +1,15 @@
-"""Tables and sentences made from a result: on the terminal, and as Markdown for the README.
-
-python benchmarks/report.py RESULT.json            # print the Markdown table
-python benchmarks/report.py RESULT.json README.md  # put it between the README's markers
-"""
+"""Tables and sentences made from a result: on the terminal, and as Markdown for the README (see readme.py)."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import harness
+from plots import machine_text
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 ARM = "six_joint_arm"
 
@@ -127,6 +122,19 @@ def new_table(title: str, heads: Sequence[str]) -> Table:
     return table
 
 
+def as_markdown(table: Table) -> str:
+    """A table of the terminal as Markdown, without its title and colors."""
+    heads = [str(column.header) for column in table.columns]
+    columns = [[Text.from_markup(str(cell)).plain for cell in column.cells] for column in table.columns]
+    return markdown_table(heads, list(zip(*columns, strict=True)))
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, its first column to the left and the others to the right."""
+    ruler = ["---", *["--:"] * (len(heads) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows))
+
+
 def time_text(time_s: float) -> str:
     """A time in the unit that suits it, three digits."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
@@ -139,9 +147,14 @@ def markdown(result: Mapping[str, Any]) -> str:
     """The README's tables: the arm's methods by batch size, the speed goals, the machine, and the answer."""
     rows = [row for row in result["rows"] if row["problem"] == ARM]
     sizes = list(dict.fromkeys(row["batch_size"] for row in rows))
-    lines = ["| method | evaluations + gradients | " + " | ".join(f"batch {size}" for size in sizes)]
-    lines[0] += " | median regret | p99 regret |"
-    lines.append("|---|--:|" + "--:|" * (len(sizes) + 2))
+    heads = (
+        "method",
+        "evaluations + gradients",
+        *(f"batch {size}" for size in sizes),
+        "median regret",
+        "p99 regret",
+    )
+    methods = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = {row["batch_size"]: row for row in rows if row["method"] == method}
         some = next(row for row in own.values() if row["skipped"] is None)
@@ -149,47 +162,10 @@ def markdown(result: Mapping[str, Any]) -> str:
         lost = some["normalized_regret"]
         regrets = [f"{lost['median']:.1e}", f"{lost['p99']:.1e}"] if lost else ["", ""]
         cells = [method, f"{some['num_evaluations']:,} + {some['num_gradients']:,}", *times, *regrets]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "| speed goal | measured | goal |", "|---|--:|--:|"]
-    for row in result["speed"]:
-        sign = "≥" if row["at_least"] else "≤"
-        lines.append(f"| {row['what']} | {row['measured']:.2f} | {sign} {row['goal']} |")
-    machine, versions = result["machine"], result["machine"]["versions"]
-    device = machine["cpu"] if machine["device_kind"] == "cpu" else machine["device_kind"]
-    lines += ["", f"{result['answer']} ({device}, {machine['usable_cores']} cores, JAX {versions['jax']}.)"]
-    return "\n".join(lines)
-
-
-def insert(text: str, table: str, name: str = "table") -> str:
-    """The text with the table between the two markers of that name.
-
-    Raises: ValueError: a marker is missing, or the end stands before the beginning.
-    """
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    head, found_begin, rest = text.partition(begin)
-    _, found_end, tail = rest.partition(end)
-    if not (found_begin and found_end):
-        raise ValueError(f"expected the markers {begin} and {end}")
-    return f"{head}{begin}\n{table}\n{end}{tail}"
-
-
-def main(make: Callable[[Mapping[str, Any]], str] = markdown, name: str = "table") -> None:
-    """Print the Markdown made from a result, or put it into a README, as the command line says."""
-    if len(sys.argv) not in (2, 3):
-        sys.exit(f"usage: {Path(sys.argv[0]).name} RESULT.json [README.md]")
-    try:
-        table = make(harness.read_json(sys.argv[1]))
-        if len(sys.argv) == 2:
-            print(table)
-            return
-        readme = Path(sys.argv[2])
-        text = insert(readme.read_text(encoding="utf-8"), table, name)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    temporary = readme.with_name(f".{readme.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(readme)
-
-
-if __name__ == "__main__":
-    main()
+        methods.append(cells)
+    goals = [
+        (row["what"], f"{row['measured']:.2f}", f"{'≥' if row['at_least'] else '≤'} {row['goal']}")
+        for row in result["speed"]
+    ]
+    tables = markdown_table(heads, methods), markdown_table(("speed goal", "measured", "goal"), goals)
+    return "\n\n".join([*tables, f"{result['answer']} ({machine_text(result)}.)"])

@@ -132,13 +132,38 @@ def small_run(tmp_path_factory):
     """A small run without a policy: its JSON and its output."""
     output = tmp_path_factory.mktemp("run") / "small.json"
     arguments = ("--problem", "six_joint_arm_step", "--methods", "CEM", "coordinate zoom", "--budgets", "32")
-    arguments += ("--batch-sizes", "16", "--no-peers", "--output", output)
+    arguments += ("--batch-sizes", "16", "--output", output)
     with pytest.MonkeyPatch.context() as monkeypatch, argmax.CONSOLE.capture() as capture:
         monkeypatch.setattr(argmax, "TRAINING_STEPS", 0)
         monkeypatch.setattr(argmax, "LIMITS", argmax.LIMITS | {"min_time_s": 1e-3, "max_time_s": 0.01})
         monkeypatch.setattr(argmax.jax, "clear_caches", lambda: None)  # other tests go on
         assert run_main(argmax, *arguments) == 0
     return harness.read_json(output), output, capture.get()
+
+
+def test_an_update_replaces_its_own_rows_alone(small_run, tmp_path, monkeypatch):
+    earlier, _, _ = small_run
+    output = tmp_path / "result.json"
+    harness.write_json(output, earlier)
+    about = earlier["problems"]["six_joint_arm_step"]
+    tuned = next(row for row in earlier["rows"] if row["setting"] == "tuned")
+    new = tuned | {"method": "tuned anew", "normalized_regret": None}
+    monkeypatch.setattr(argmax, "run_problem", lambda *_: (about, [new]))
+    result = argmax.run(argmax.Options(problem=("six_joint_arm_step",), update=True, output=output))
+    assert [row for row in result["rows"] if row != new] == [row for row in earlier["rows"] if row != tuned]
+    assert [row["method"] for row in harness.read_json(output)["rows"]] == [
+        row["method"] for row in result["rows"]
+    ]
+    assert result["wall_time_s"] > earlier["wall_time_s"]
+
+
+def test_results_of_two_machines_are_not_mixed(small_run, tmp_path):
+    earlier, _, _ = small_run
+    output = tmp_path / "result.json"
+    harness.write_json(output, earlier | {"machine": earlier["machine"] | {"cpu": "another"}})
+    argmax.Options(output=output).check()
+    with pytest.raises(ValueError, match=r"^--update: expected cpu another"):
+        argmax.Options(update=True, output=output).check()
 
 
 def test_a_run_has_rows_with_regret_time_and_cost(small_run):

@@ -1,8 +1,6 @@
 import io
-import sys
 
 import argmax_report
-import harness
 import pytest
 import report
 from argmax_deadlines import DEADLINES_S
@@ -120,7 +118,7 @@ def test_markdown_tables_parse_and_one_decision_has_its_sentences():
     tables = [block.splitlines() for block in "\n".join(lines).split("\n\n") if block.startswith("|")]
     for table in tables:
         assert len({line.count("|") for line in table}) == 1
-        assert set(table[1]) <= set("|- ")
+        assert set(table[1]) <= set("|-: ")
     assert tables[0][0] == "| a call within | batch 1 | batch 256 | batch 4,096 |"
     assert [len(table) for table in tables] == [2 + len(DEADLINES_S), 2 + len(result["peers"])]
     assert [line[2:] for line in lines if line.startswith("- ")] == [
@@ -170,21 +168,3 @@ def test_partial_results_say_what_is_missing(left_out):
 def test_malformed_results_are_refused_by_place(result, message):
     with pytest.raises(ValueError, match=message):
         argmax_report.markdown(result)
-
-
-def test_the_command_fills_its_own_markers_only(tmp_path, monkeypatch):
-    harness.write_json(tmp_path / "run.json", make_result([make_row(ARM, "one")]))
-    readme = tmp_path / "README.md"
-    other = "<!-- table: begin -->\nkept\n<!-- table: end -->"
-    readme.write_text(f"a\n{other}\n<!-- argmax: begin -->\nold\n<!-- argmax: end -->\nz\n")
-    monkeypatch.setattr(sys, "argv", ["argmax_report.py", str(tmp_path / "run.json"), str(readme)])
-    argmax_report.main()
-    text = readme.read_text()
-    assert text.startswith(f"a\n{other}\n<!-- argmax: begin -->\n| a call within |")
-    assert text.endswith("<!-- argmax: end -->\nz\n")
-    assert "old" not in text
-    for refused in ("no markers", "<!-- argmax: end --> before <!-- argmax: begin -->"):
-        readme.write_text(refused)
-        with pytest.raises(SystemExit, match="argmax: begin"):
-            argmax_report.main()
-        assert readme.read_text() == refused

@@ -112,11 +112,6 @@ def test_the_answer_weighs_the_cheapest_and_the_best_search_against_the_policy()
     assert "cannot" in report.answer(rows[1:])
 
 
-def test_the_readmes_table_is_made_from_the_committed_result():
-    readme = (ROOT / "README.md").read_text()
-    assert report.insert(readme, report.markdown(harness.read_json(RESULT))) == readme
-
-
 def test_the_committed_result_is_whole():
     result = harness.read_json(RESULT)
     assert {row["problem"] for row in result["rows"]} == set(PROBLEMS)
@@ -125,8 +120,3 @@ def test_the_committed_result_is_whole():
     assert {row["batch_size"] for row in result["rows"]} == {1, 256, 4096}
     assert all(row["bound_violations"] in (0, None) for row in result["rows"])
     assert result["machine"]["git_dirty"] is False
-
-
-def test_a_readme_without_markers_is_refused():
-    with pytest.raises(ValueError, match="markers"):
-        report.insert("no table here", "")
