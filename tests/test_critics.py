@@ -66,7 +66,7 @@ def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
 
 @families
 def test_no_random_action_is_higher(family):
-    num_dims, box = 6, make_box(6)
+    num_dims, box = 4, make_box(4)  # as the oracle's below: compiled once
     critic, params = make(family, box, 2.0)
     states = make_states(16)
     action, value = greedy(critic, params, states)
@@ -101,13 +101,13 @@ def test_quadratic_maximum_is_the_oracles(num_dims):
 
 
 def test_quadratic_is_the_paper_s_formula():
-    critic, params = make("quadratic", pgjax.Box([-1.0] * 3, [1.0] * 3), 2.0)
-    states, action = make_states(7), jnp.linspace(-1.0, 1.0, 21).reshape(7, 3)
-    value, vertex, factor = heads_of(critic, params, states)
-    expected = [
-        v - 0.5 * (a - m) @ f @ f.T @ (a - m) for v, m, f, a in zip(value, vertex, factor, action, strict=True)
-    ]
-    np.testing.assert_allclose(apply(critic, params, states, action), expected, rtol=1e-4)
+    box = make_box(3)
+    critic, params = make("quadratic", box, 2.0)
+    states, z = make_states(16), np.linspace(-1.0, 1.0, 48).reshape(16, 3)
+    value, vertex, factor = (np.asarray(head) for head in heads_of(critic, params, states))
+    expected = [v - 0.5 * (a - m) @ f @ f.T @ (a - m) for v, m, f, a in zip(value, vertex, factor, z, strict=True)]
+    action = jnp.asarray(box.low + (box.high - box.low) * (z + 1) / 2, jnp.float32)
+    np.testing.assert_allclose(apply(critic, params, states, action), expected, rtol=1e-4, atol=1e-4)
     assert np.all(np.triu(factor, 1) == 0)
     assert np.all(np.diagonal(factor, axis1=1, axis2=2) > 0)
 
@@ -166,16 +166,17 @@ def test_factored_maximum_is_that_of_all_combinations_of_bins(num_bins):
 def test_value_is_apply_under_every_transformation(family):
     box = make_box(3)
     critic, params = make(family, box, 2.0)
-    for batch_shape in ((), (2, 3), (0,)):
-        states = make_states(*batch_shape)
-        action, value = greedy(critic, params, states)
-        assert (action.shape, value.shape) == ((*batch_shape, 3), batch_shape)
-        np.testing.assert_allclose(value, apply(critic, params, states, action), rtol=1e-6, atol=1e-7)
     states = make_states(16)
     action, value = greedy(critic, params, states)
-    mapped_action, mapped_value = jax.jit(jax.vmap(critic.greedy, (None, 0)))(params, states)
-    np.testing.assert_allclose(mapped_action, action, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(mapped_value, value, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(value, apply(critic, params, states, action), rtol=1e-6, atol=1e-7)
+    for batch_shape in ((), (2, 3), (0,)):
+        shapes = jax.eval_shape(critic.greedy, params, make_states(*batch_shape))
+        assert [shape.shape for shape in shapes] == [(*batch_shape, 3), batch_shape]
+    twice = jnp.stack([states, states[::-1]])  # a state alone, mapped; and a batch of batches
+    for call in (jax.vmap(jax.vmap(critic.greedy, (None, 0)), (None, 0)), critic.greedy):
+        actions, values = jax.jit(call)(params, twice)
+        np.testing.assert_allclose(actions, jnp.stack([action, action[::-1]]), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(values, jnp.stack([value, value[::-1]]), rtol=1e-5, atol=1e-5)
     # Batch shapes broadcast both ways.
     assert apply(critic, params, states, action[0]).shape == (16,)
     assert apply(critic, params, states[0], action).shape == (16,)
@@ -227,12 +228,16 @@ def test_a_dimension_of_width_zero_is_fixed(family):
     box = pgjax.Box([-1.0, 2.0, -1.0], [1.0, 2.0, 3.0])
     critic, params = make(family, box, 2.0)
     states = make_states(16)
-    action, value = greedy(critic, params, states)
+
+    def total(params):
+        action, value = critic.greedy(params, states)
+        return jnp.sum(value), (action, value)
+
+    gradients, (action, value) = jax.jit(jax.grad(total, has_aux=True))(params)
     np.testing.assert_array_equal(action[:, 1], 2.0)
     tried = jax.random.uniform(jax.random.key(3), (2000, 1, 3)) * jnp.asarray([2.0, 0.0, 4.0])[None, None]
     values = apply(critic, params, states, tried + jnp.asarray([-1.0, 2.0, -1.0])[None, None])
     assert np.all(values <= value[None] + 1e-5)
-    gradients = jax.jit(jax.grad(lambda p: jnp.sum(critic.greedy(p, states)[1])))(params)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 
