@@ -65,6 +65,7 @@ def certify(critic: critics.Critic, found: critics.Brackets, num_boxes: int) -> 
     Stops at a gap of 1e-3 (maximum - mean) or after about num_boxes boxes. Lower bounds already known stay.
     """
     scale = found.maximum - found.record["uniform_mean"]
+    scale = np.where(scale > 0, scale, 1.0)  # a lower end may be no better than chance
     best_action, maximum, upper_bound = found.best_action.copy(), found.maximum.copy(), found.upper_bound.copy()
     maximizer = branch_and_bound(gap=GAP, boxes_per_step=BOXES_PER_STEP, capacity=1 << 17)
     with jax.enable_x64(True):
