@@ -51,6 +51,25 @@ def test_vmap_over_keys_draws_each_keys_numbers(key):
     )
 
 
+@pytest.mark.parametrize("num", [0, 1, 5])
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_split_equals_jax_random(impl, num):
+    given = jax.random.key_data(noise.split(jax.random.key(5, impl=impl), num))
+    np.testing.assert_array_equal(given, jax.random.key_data(jax.random.split(jax.random.key(5, impl=impl), num)))
+
+
+def test_split_of_many_keys(key):
+    given = jax.vmap(lambda k: noise.split(k, 3))(jax.random.split(key, 4))
+    expected = jax.vmap(lambda k: jax.random.split(k, 3))(jax.random.split(jax.random.key(0), 4))
+    np.testing.assert_array_equal(*map(jax.random.key_data, (given, expected)))
+
+
+def test_split_consumes_its_key(key):
+    noise.split(key, 2)
+    with pytest.raises(KeyReuseError):
+        noise.split(key, 2)
+
+
 @pytest.mark.parametrize("size", [8, 200])
 def test_a_key_that_is_used_twice_is_noticed(key, size):
     noise.normal(key, (size,))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pgjax import noise
 from pgjax.bounds import without_rounding
 from pgjax.checks import check_count
 from pgjax.maximizers.base import Candidates, Maximizer, Objective, finite_or_lowest
@@ -94,7 +95,7 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     def on_cube(point):
         return objective(to_action(point))
 
-    key_init, key_steps = jax.random.split(key)
+    key_init, key_steps = noise.split(key, 2)
     points = jnp.where(width > 0, 2 * (starts - low[None]) / jnp.where(width > 0, width, 1)[None] - 1, 0)
     initial_values = jax.lax.stop_gradient(jax.vmap(objective)(starts))
     initial_ones = Candidates(jnp.clip(points, -1, 1), initial_values, starts.shape[0], 0)
@@ -102,16 +103,15 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     state, candidates = jax.lax.stop_gradient(maximizer.init(key_init, on_cube, initial_ones))
     best = best if candidates is None else _better(best, candidates, to_action)
 
-    def step(carry, i):
+    def step(carry, key):
         state, best = carry
         # Gradients stop here, so that none is carried through the search.
-        key = jax.random.fold_in(key_steps, i)
         state, candidates = jax.lax.stop_gradient(maximizer.step(key, on_cube, state))
         best = _better(best, candidates, to_action)
         return (state, best), (best if return_trace else None)
 
     unroll = num_steps if num_steps <= _MAX_UNROLLED_STEPS else 1
-    (_, best), trace = jax.lax.scan(step, (state, best), jnp.arange(num_steps), unroll=unroll)
+    (_, best), trace = jax.lax.scan(step, (state, best), noise.split(key_steps, num_steps), unroll=unroll)
     best = best._replace(value=_by_envelope(objective, best.action, best.value))
     return (best, trace) if return_trace else best
 
@@ -163,7 +163,7 @@ def maximize_batch(
     several = starts.shape[1] if starts is not None and starts.ndim == 3 else 1
     per_state = starts is not None and starts.ndim > 1
     if propose is not None:
-        key_propose, key = jax.random.split(key)
+        key_propose, key = noise.split(key, 2)
 
     def solve(inputs):
         state, start = inputs

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from pgjax import noise
 from pgjax.checks import check_count
 from pgjax.maximizers.base import Candidates, Maximizer, Objective, finite_or_lowest
 from pgjax.maximizers.random_search import random_search
@@ -74,14 +75,14 @@ def _with_found(
     search: Maximizer, num_steps: int, key: Key, objective: Objective, initial: Candidates
 ) -> Candidates:
     """The initial points and all that a search returns, with what the search for them takes."""
-    key_init, key_steps = jax.random.split(key)
+    key_init, key_steps = noise.split(key, 2)
     state, first = search.init(key_init, objective, initial)
 
-    def step(state, i):
-        state, found = search.step(jax.random.fold_in(key_steps, i), objective, state)
+    def step(state, key):
+        state, found = search.step(key, objective, state)
         return state, jax.tree.map(jnp.asarray, found)
 
-    _, later = jax.lax.scan(step, state, jnp.arange(num_steps))
+    _, later = jax.lax.scan(step, state, noise.split(key_steps, num_steps))
     parts = [part for part in (initial, first) if part is not None]
     return Candidates(
         jnp.concatenate([*(part.points for part in parts), later.points.reshape(-1, initial.points.shape[1])]),
