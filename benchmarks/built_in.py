@@ -42,8 +42,9 @@ FORWARD = "forward pass of V(s)"
 SEARCHES = ("CEM 2x64/6", "Adam 8x30")  # on the plain network; the second shows what the first leaves
 LEGEND = """\
 R^2: on held-out targets, uniform actions; trained: R^2 on actions as trained on, half near a solution; regret:
-under the arm's true Q, normalized (1 is a uniform action's), median; out: actions outside the box; us, B:
-microseconds a decision in batches of B; x V: over the forward pass of V(s)."""
+under the arm's true Q, normalized (1 is a uniform action's), median; over: the critic's value of the action, less
+the true Q, normalized, median; out: actions outside the box; us, B: microseconds a decision in batches of B; x V:
+over the forward pass of V(s)."""
 LIMITS: dict[str, Any] = {"min_time_s": 0.1, "max_time_s": 0.5, "min_repetitions": 3}
 
 
@@ -145,6 +146,15 @@ def fit_quality(critic: Any, params: Any, task: methods.Task, key: jax.Array) ->
     }
 
 
+def overestimate(way: Decider, task: methods.Task, actions: jax.Array, scale: np.ndarray) -> float:
+    """How far the critic's value of the actions is above the true Q, normalized as the regret; median of states."""
+    fitted, true = (
+        np.asarray(values_of(objective, given, task.states, actions[None])[0], np.float64)
+        for objective, given in ((way.critic.apply, way.params), (task.objective, task.params))
+    )
+    return float(np.median((fitted - true) / scale))
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def values_of(objective: Any, params: Any, states: jax.Array, actions: jax.Array) -> jax.Array:
     """Values of actions `[A, B, N]` of states `[B, D]`."""
@@ -217,7 +227,8 @@ def run(options: Options) -> dict[str, Any]:
         for way in deciders(name, critic, params, task):
             actions = methods.actions_of(way.act(params, key_act, judged.states))
             ways.append(way)
-            rows.append({"method": way.name} | quality | regret(judged, actions, scale))
+            over = {"overestimate": overestimate(way, judged, actions, scale)}
+            rows.append({"method": way.name} | quality | regret(judged, actions, scale) | over)
         CONSOLE.print(f"{name}: fitted in {fit_time_s:.0f} s", style="dim")
     return {
         "machine": machine,
@@ -231,16 +242,17 @@ def run(options: Options) -> dict[str, Any]:
 def table(result: Mapping[str, Any]) -> Table:
     """One row a method: fit, regret under the true Q, time per decision at each batch size."""
     sizes = sorted({row["batch_size"] for row in result["times"]})
-    heads = ("critic", "R^2", "trained", "regret", "p90", "out", *(f"us, {size}" for size in sizes))
+    heads = ("critic", "R^2", "trained", "regret", "p90", "over", "out", *(f"us, {size}" for size in sizes))
     heads += tuple(f"x V, {size}" for size in sizes)
     shown = report.new_table("six_joint_arm, greedy on a fitted critic", heads)
     quality = {row["method"]: row for row in result["rows"]}
     times = {(row["method"], row["batch_size"]): row for row in result["times"]}
     for name in dict.fromkeys(row["method"] for row in result["times"]):
-        cells = [""] * 5
+        cells = [""] * 6
         if row := quality.get(name):
             lost = row["normalized_regret"]
             numbers = (row["r_squared_uniform"], row["r_squared_mixture"], lost["median"], lost["p90"])
+            numbers += (row["overestimate"],)
             cells = [*(f"{number:.2f}" for number in numbers), str(row["bound_violations"])]
         cells += [f"{times[name, size]['time_per_decision_s'] * 1e6:.3g}" for size in sizes]
         cells += [f"{times[name, size]['ratio_to_forward']:.3g}" for size in sizes]

@@ -130,8 +130,9 @@ def as_markdown(table: Table) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, its first column to the left and the others to the right."""
-    ruler = ["---", *["--:"] * (len(heads) - 1)]
+    """A table in Markdown, columns of numbers to the right."""
+    starts = [{row[i][:1] for row in rows} for i in range(1, len(heads))]
+    ruler = ["---", *("--:" if cells & set("0123456789<") else "---" for cells in starts)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows))
 
 

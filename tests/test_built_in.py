@@ -163,3 +163,15 @@ def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
     assert run_main(built_in, "--output", output) == 130
     assert output.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_an_overestimate_is_the_critics_value_less_the_true_one(task):
+    """Of a critic that adds .5 to the arm's Q for half of the scale: 1."""
+
+    class Critic:
+        def apply(self, params, state, action):
+            return params + task.objective(task.params, state, action)
+
+    way = built_in.Decider("above", Critic(), jnp.float32(0.5), None)
+    actions = jnp.zeros((len(task.states), 6))
+    assert built_in.overestimate(way, task, actions, np.full(64, 0.5)) == pytest.approx(1, abs=1e-5)

@@ -19,10 +19,8 @@ Bound: TypeAlias = Callable[[Objective, Array, Array], Relaxation]
 _CPU_BLOCK_BOXES = 256  # bounded at once on CPU: their affine forms stay in the caches
 _NUM_CLIMBERS = 8
 _NUM_CLIMBS = 8
-_FIRST_CLIMB, _SHORTER = (
-    1 / 8,
-    0.35,
-)  # a climb's length, in half widths of the cube, and what a failure makes of it
+_FIRST_CLIMB = 1 / 8  # a climb's length, in half widths of the cube
+_SHORTER = 0.35  # and what a failure makes of it
 
 
 class BoxQueue(NamedTuple):
@@ -121,48 +119,11 @@ def branch_and_bound(
         )
         return state, None
 
-    def explore(objective, state):
-        queue = state.queue
-        order = queue.bound.astype(
-            jnp.float32
-        )  # the one dtype whose top_k is fast on CPU; only the order needs it
-        _, parents = jax.lax.top_k(order, num_split)
-        _, spare = jax.lax.top_k(-order, num_split)
-        used = queue.bound[parents] > -jnp.inf
-        parent, child = (jnp.where(used, places, capacity) for places in (parents, spare))
-        given_up = jnp.max(jnp.where(used, queue.bound[spare], -jnp.inf))
-        low, high = _halves(queue.low[parents], queue.high[parents], queue.dimension[parents])
-        relaxation = _relax_all(bound, objective, low, high)
-        points, values, num_gradients = _look_around(objective, low, high, relaxation.slopes)
-        best = jnp.argmax(values)
-        better = values[best] > state.value
-        value = jnp.where(better, values[best], state.value)
-        low, high = _cut_below(low, high, relaxation, value + gap)
-        low, high, empty = _follow_gradient(low, high, relaxation)
-        bounds = jnp.fmin(relaxation.upper, jnp.tile(queue.bound[parents], 2))  # NaN says nothing
-        bounds = jnp.where((bounds > value + gap) & ~empty, bounds, -jnp.inf)
-        return _Found(
-            boxes=BoxQueue(low, high, bounds, _least_known_dimension(low, high, relaxation)),
-            places=jnp.concatenate([parent, child]),
-            value=value,
-            point=jnp.where(better, points[best], state.point),
-            lost=jnp.maximum(state.lost, given_up),
-            num_boxes=jnp.int32(2 * num_split),
-            num_gradients=jnp.int32(num_gradients),
-        )
-
-    def rest(objective, state):
-        del objective
-        none = jnp.zeros((2 * num_split, state.point.shape[0]), state.point.dtype)
-        nowhere = jnp.full(2 * num_split, capacity, jnp.int32)
-        boxes = BoxQueue(none, none, none[:, 0], nowhere)
-        return _Found(boxes, nowhere, state.value, state.point, state.lost, jnp.int32(0), jnp.int32(0))
-
     def step(key, objective, state):
         del key
         # The conditional reads the queue only: one that returned it would copy it.
-        branches = (functools.partial(each, objective) for each in (rest, explore))
-        found = jax.lax.cond(state.done, *branches, state)
+        explore = functools.partial(_explore, objective, gap=gap, num_split=num_split, bound=bound)
+        found = jax.lax.cond(state.done, functools.partial(_rest, num_split=num_split), explore, state)
         pairs = zip(state.queue, found.boxes, strict=True)
         queue = BoxQueue(*(old.at[found.places].set(new, mode="drop") for old, new in pairs))
         most, floor = jnp.max(queue.bound), found.value + gap
@@ -173,6 +134,47 @@ def branch_and_bound(
         return state, Candidates(found.point[None], found.value[None], *counts, upper_bound)
 
     return Maximizer(init, step, lambda _: boxes_per_step)
+
+
+def _explore(
+    objective: Objective, state: BranchAndBoundState, *, gap: float, num_split: int, bound: Bound
+) -> _Found:
+    """Split the boxes of the largest bounds, bound the halves, and look for better points."""
+    queue = state.queue
+    order = queue.bound.astype(jnp.float32)  # whose top_k is fast on CPU; only the order needs it
+    _, parents = jax.lax.top_k(order, num_split)
+    _, spare = jax.lax.top_k(-order, num_split)
+    used = queue.bound[parents] > -jnp.inf
+    capacity = len(queue.bound)
+    parent, child = (jnp.where(used, places, capacity) for places in (parents, spare))
+    given_up = jnp.max(jnp.where(used, queue.bound[spare], -jnp.inf))
+    low, high = _halves(queue.low[parents], queue.high[parents], queue.dimension[parents])
+    relaxation = _relax_all(bound, objective, low, high)
+    points, values, num_gradients = _look_around(objective, low, high, relaxation.slopes)
+    best = jnp.argmax(values)
+    better = values[best] > state.value
+    value = jnp.where(better, values[best], state.value)
+    low, high = _cut_below(low, high, relaxation, value + gap)
+    low, high, empty = _follow_gradient(low, high, relaxation)
+    bounds = jnp.fmin(relaxation.upper, jnp.tile(queue.bound[parents], 2))  # NaN says nothing
+    bounds = jnp.where((bounds > value + gap) & ~empty, bounds, -jnp.inf)
+    return _Found(
+        boxes=BoxQueue(low, high, bounds, _least_known_dimension(low, high, relaxation)),
+        places=jnp.concatenate([parent, child]),
+        value=value,
+        point=jnp.where(better, points[best], state.point),
+        lost=jnp.maximum(state.lost, given_up),
+        num_boxes=jnp.int32(2 * num_split),
+        num_gradients=jnp.int32(num_gradients),
+    )
+
+
+def _rest(state: BranchAndBoundState, *, num_split: int) -> _Found:
+    """What `_explore` gives where nothing is left to do."""
+    none = jnp.zeros((2 * num_split, state.point.shape[0]), state.point.dtype)
+    nowhere = jnp.full(2 * num_split, len(state.queue.bound), jnp.int32)
+    boxes = BoxQueue(none, none, none[:, 0], nowhere)
+    return _Found(boxes, nowhere, state.value, state.point, state.lost, jnp.int32(0), jnp.int32(0))
 
 
 def _halves(low: Array, high: Array, dimension: Array) -> tuple[Array, Array]:
@@ -221,9 +223,8 @@ def _cut_below(low: Array, high: Array, relaxation: Relaxation, floor: Array) ->
     slopes, plane = relaxation.slopes, relaxation.plane
     eps = jnp.finfo(low.dtype).eps
     room = plane - floor + 4 * eps * (jnp.abs(plane) + jnp.abs(floor))
-    reach = (
-        room[:, None] / jnp.abs(slopes) * (1 + 4 * eps) + 4 * eps
-    )  # the distance from the plane's highest corner
+    # The distance from the plane's highest corner.
+    reach = room[:, None] / jnp.abs(slopes) * (1 + 4 * eps) + 4 * eps
     reach = jnp.where(jnp.isfinite(reach) & (room > 0)[:, None], reach, jnp.inf)
     low = jnp.where(slopes > 0, jnp.maximum(low, high - reach), low)
     return low, jnp.where(slopes < 0, jnp.minimum(high, low + reach), high)
