@@ -22,13 +22,17 @@ LAYERS = (
     ("networks",),
     ("critics",),
     ("policies",),
+    ("environments",),
     ("problems",),
     ("bounds",),
     ("maximizers",),
 )
 MODULES = [
     pgjax,
-    *(importlib.import_module(f"pgjax.{name}") for name in ("bounds", "distributions", "maximizers", "problems")),
+    *(
+        importlib.import_module(f"pgjax.{name}")
+        for name in ("bounds", "distributions", "environments", "maximizers", "problems")
+    ),
 ]
 
 

@@ -1,0 +1,201 @@
+"""What a memoryless policy is worth, exactly: values and visits by linear solves, or recursion to a time limit."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pgjax.checks import check_count
+from pgjax.environments.tabular import TabularMDP, check_probabilities, on_device
+from pgjax.types import Array, ArrayLike
+
+
+class Chain(NamedTuple):
+    """An environment under a policy, among the states where the episode goes on; all else is 0.
+
+    Fields: action_transition `[S, A, S]` and action_reward `[S, A]`; probability `[S, A]` of the actions;
+    transition `[S, S]` and reward `[S]` under them; ending `[S]`, the probability that the step is the last.
+    """
+
+    action_transition: Array
+    action_reward: Array
+    probability: Array
+    transition: Array
+    reward: Array
+    ending: Array
+
+
+class Endless(NamedTuple):
+    """States of an undiscounted chain that has no end there, booleans (of a discounted one: none).
+
+    Fields: recurrent `[S]`: visited again and again once reached; minus, plus `[S]`: worth -inf or +inf;
+    reachable `[S, S]`: from a state (row) to another or itself.
+    """
+
+    recurrent: Array
+    minus: Array
+    plus: Array
+    reachable: Array
+
+
+def policy_value(
+    mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
+) -> Array:
+    """The expected discounted return of a memoryless policy from every state.
+
+    v = (I - gamma P)^-1 r among non-terminal states, or with a time limit H: v_H = r + gamma P v_{H-1}, v_0 = 0.
+
+    With discount 1 and no time limit a value is finite where the episode ends with probability 1, or goes on for
+    ever with rewards 0; it is -inf where rewards below 0 may recur for ever (also beside others above 0) and +inf
+    where only rewards above 0 may.
+
+    Args:
+        mdp: the environment.
+        policy: probabilities of the actions by observation, shape `[O, A]`.
+        discount: gamma in [0, 1]; clipped to that where it is traced.
+        time_limit: steps left, >= 1; None for no limit.
+
+    Returns: shape `[S]`, 0 in terminal states, in JAX's default floating dtype.
+    Raises: ValueError: wrong shape, no probabilities (where not traced), discount out of range, time_limit < 1.
+    Cost: one dense solve in S; with a time limit H products `[S, S] [S]`.
+    Differentiable in: policy, discount, and the environment's numbers; by 0 where a value is infinite.
+    """
+    discount, chain = as_discount(discount), policy_chain(mdp, policy)
+    if time_limit is not None:
+        return _finite_horizon_value(chain, discount, time_limit)
+    recurrent, minus, plus, _ = find_endless(chain, discount)
+    value = discounted_sum(
+        jnp.where(recurrent[:, None], 0, chain.transition), jnp.where(recurrent, 0, chain.reward), discount
+    )
+    return jnp.where(minus, -jnp.inf, jnp.where(plus, jnp.inf, value))
+
+
+def action_value(
+    mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
+) -> Array:
+    """The expected discounted return after each action, q = r + gamma P v, shape `[S, A]`; see `policy_value`."""
+    discount, chain = as_discount(discount), policy_chain(mdp, policy)
+    if time_limit is None:
+        value = policy_value(mdp, policy, discount)
+    else:
+        check_count("time_limit", time_limit)
+        value = _finite_horizon_value(chain, discount, time_limit - 1) if time_limit > 1 else chain.reward * 0
+    return chain.action_reward + discount * expectation(chain.action_transition, value)
+
+
+def start_value(
+    mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
+) -> Array:
+    """The objective J: the expected discounted return of an episode, shape `[]`; see `policy_value`."""
+    return expectation(on_device(mdp).initial, policy_value(mdp, policy, discount, time_limit=time_limit))
+
+
+def occupancy(
+    mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
+) -> Array:
+    """The expected discounted number of steps taken in each state: d(s) = sum_t gamma^t Pr(s_t = s).
+
+    d = (I - gamma P^T)^-1 initial; it is not normalized, so that start_value = sum_s d(s) r(s). With discount 1
+    and no time limit it is +inf in the states that an endless episode may visit again and again.
+
+    Args: as of `policy_value`.
+
+    Returns: shape `[S]`, 0 in terminal states.
+    Raises: ValueError: as `policy_value`.
+    Cost: one dense solve in S; with a time limit H products.
+    Differentiable in: policy, discount, and the environment's numbers; by 0 where it is infinite.
+    """
+    discount, chain = as_discount(discount), policy_chain(mdp, policy)
+    initial = on_device(mdp).initial
+    if time_limit is not None:
+        check_count("time_limit", time_limit)
+
+        def advance(now, _):
+            return discount * jnp.einsum("s,st->t", now, chain.transition, precision="highest"), now
+
+        return jnp.sum(jax.lax.scan(advance, initial, length=time_limit)[1], axis=0)
+    recurrent, _, _, reachable = find_endless(chain, discount)
+    visits = discounted_sum(jnp.where(recurrent[:, None], 0, chain.transition).T, initial, discount)
+    reached = jnp.any(reachable & (initial > 0)[:, None], axis=0)
+    return jnp.where(recurrent, jnp.where(reached, jnp.inf, 0), visits)
+
+
+def as_discount(discount: ArrayLike) -> Array:
+    """The discount as a scalar in [0, 1], checked where it is known and clipped where it is traced."""
+    if np.shape(discount) != ():
+        raise ValueError(f"discount must be a scalar; got shape {np.shape(discount)}")
+    if not isinstance(discount, jax.core.Tracer) and not 0 <= float(np.asarray(discount)) <= 1:
+        raise ValueError(f"discount must be in [0, 1]; got {discount}")
+    return jnp.clip(jnp.asarray(discount, jnp.result_type(float)), 0, 1)
+
+
+def policy_chain(mdp: TabularMDP, policy: ArrayLike) -> Chain:
+    """The environment under a policy `[O, A]`, checked as far as its numbers are known."""
+    num_actions = mdp.reward.shape[1]
+    if np.ndim(policy) != 2 or np.shape(policy)[1] != num_actions:
+        raise ValueError(f"policy must have shape [O, {num_actions}]; got {np.shape(policy)}")
+    if not isinstance(mdp.observation, jax.core.Tracer) and np.max(mdp.observation) >= np.shape(policy)[0]:
+        raise ValueError(f"policy must have O > {np.max(mdp.observation)} rows; got shape {np.shape(policy)}")
+    if not isinstance(policy, jax.core.Tracer):
+        check_probabilities("policy", np.asarray(policy))
+    mdp = on_device(mdp)
+    going = ~mdp.terminal
+    probability = jnp.asarray(policy, mdp.reward.dtype)[mdp.observation] * going[:, None].astype(mdp.reward.dtype)
+    arriving = jnp.where(going[:, None, None], mdp.transition, 0)
+    transition = jnp.einsum("sa,sat->st", probability, arriving, precision="highest")
+    reward = jnp.where(going[:, None], mdp.reward, 0)
+    return Chain(
+        action_transition=jnp.where(going[None, None], arriving, 0),
+        action_reward=reward,
+        probability=probability,
+        transition=jnp.where(going[None], transition, 0),
+        reward=jnp.sum(probability * reward, axis=1),
+        ending=jnp.sum(jnp.where(going[None], 0, transition), axis=1),
+    )
+
+
+def discounted_sum(transition: Array, right: Array, discount: Array) -> Array:
+    """The solution x of x = right + discount * transition x, for right `[S, ...]`."""
+    matrix = jnp.eye(transition.shape[0], dtype=right.dtype) - discount * transition
+    return jnp.linalg.solve(matrix, right.reshape(right.shape[0], -1)).reshape(right.shape)
+
+
+def expectation(probability: Array, value: Array) -> Array:
+    """sum_s p(s) value(s) over the last axis, where 0 times an infinite value is 0."""
+    value = jnp.broadcast_to(value, probability.shape)
+    return jnp.sum(probability * jnp.where(probability > 0, value, 0), axis=-1)
+
+
+def find_endless(chain: Chain, discount: Array) -> Endless:
+    """Where an undiscounted episode goes on for ever, from which states may lead to which."""
+    num_states = chain.reward.shape[0]
+    reachable = (chain.transition > 0) | jnp.eye(num_states, dtype=bool)
+    for _ in range(math.ceil(math.log2(num_states)) if num_states > 1 else 0):  # paths twice as long each time
+        reachable = _any_product(reachable, reachable)
+    acting = jnp.sum(chain.probability, axis=1) > 0
+    may_end = jnp.any(reachable & (chain.ending > 0)[None], axis=1)
+    recurrent = acting & ~may_end & ~jnp.any(reachable & ~reachable.T, axis=1) & (discount >= 1)
+    lowest = jnp.min(jnp.where(reachable, chain.reward[None], jnp.inf), axis=1)
+    highest = jnp.max(jnp.where(reachable, chain.reward[None], -jnp.inf), axis=1)
+    minus = jnp.any(reachable & (recurrent & (lowest < 0))[None], axis=1)
+    plus = jnp.any(reachable & (recurrent & (highest > 0))[None], axis=1)
+    return Endless(recurrent, minus, plus & ~minus, reachable)
+
+
+def _any_product(left: Array, right: Array) -> Array:
+    """The product of boolean matrices."""
+    return jnp.einsum("ij,jk->ik", left.astype(jnp.float32), right.astype(jnp.float32), precision="highest") > 0
+
+
+def _finite_horizon_value(chain: Chain, discount: Array, time_limit: int) -> Array:
+    check_count("time_limit", time_limit)
+
+    def advance(value, _):
+        expected = jnp.einsum("st,t->s", chain.transition, value, precision="highest")
+        return chain.reward + discount * expected, None
+
+    return jax.lax.scan(advance, jnp.zeros_like(chain.reward), length=time_limit)[0]
