@@ -22,13 +22,18 @@ LAYERS = (
     ("networks",),
     ("critics",),
     ("policies",),
+    ("returns",),
+    ("losses",),
     ("problems",),
     ("bounds",),
     ("maximizers",),
 )
 MODULES = [
     pgjax,
-    *(importlib.import_module(f"pgjax.{name}") for name in ("bounds", "distributions", "maximizers", "problems")),
+    *(
+        importlib.import_module(f"pgjax.{name}")
+        for name in ("bounds", "distributions", "losses", "maximizers", "problems", "returns")
+    ),
 ]
 
 
