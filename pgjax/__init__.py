@@ -1,6 +1,6 @@
 """pgjax: learn the policy directly, or learn Q(s, a) and search for its maximum? Answered in JAX."""
 
-from pgjax import distributions, environments, maximizers, problems
+from pgjax import distributions, environments, losses, maximizers, problems, returns
 from pgjax.critics import ControlPointCritic, FactoredCritic, QuadraticCritic
 from pgjax.maximizers import Maximum, maximize, maximize_batch
 from pgjax.networks import MLP, CategoricalPolicy, GaussianPolicy, QNetwork, QValues, ValueNetwork
@@ -27,11 +27,13 @@ __all__ = [
     "environments",
     "kl_divergence",
     "log_prob",
+    "losses",
     "maximize",
     "maximize_batch",
     "maximizers",
     "mode",
     "problems",
+    "returns",
     "sample",
     "sample_and_log_prob",
 ]

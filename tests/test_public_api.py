@@ -23,6 +23,8 @@ LAYERS = (
     ("critics",),
     ("policies",),
     ("environments",),
+    ("returns",),
+    ("losses",),
     ("problems",),
     ("bounds",),
     ("maximizers",),
@@ -31,7 +33,7 @@ MODULES = [
     pgjax,
     *(
         importlib.import_module(f"pgjax.{name}")
-        for name in ("bounds", "distributions", "environments", "maximizers", "problems")
+        for name in ("bounds", "distributions", "environments", "losses", "maximizers", "problems", "returns")
     ),
 ]
 
