@@ -25,10 +25,14 @@ LAYERS = (
     ("problems",),
     ("bounds",),
     ("maximizers",),
+    ("games",),
 )
 MODULES = [
     pgjax,
-    *(importlib.import_module(f"pgjax.{name}") for name in ("bounds", "distributions", "maximizers", "problems")),
+    *(
+        importlib.import_module(f"pgjax.{name}")
+        for name in ("bounds", "distributions", "games", "maximizers", "problems")
+    ),
 ]
 
 
