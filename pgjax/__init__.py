@@ -1,6 +1,6 @@
 """pgjax: learn the policy directly, or learn Q(s, a) and search for its maximum? Answered in JAX."""
 
-from pgjax import distributions, environments, losses, maximizers, problems, returns
+from pgjax import distributions, environments, games, losses, maximizers, problems, returns
 from pgjax.critics import ControlPointCritic, FactoredCritic, QuadraticCritic
 from pgjax.maximizers import Maximum, maximize, maximize_batch
 from pgjax.networks import MLP, CategoricalPolicy, GaussianPolicy, QNetwork, QValues, ValueNetwork
@@ -25,6 +25,7 @@ __all__ = [
     "distributions",
     "entropy",
     "environments",
+    "games",
     "kl_divergence",
     "log_prob",
     "losses",

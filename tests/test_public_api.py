@@ -28,12 +28,13 @@ LAYERS = (
     ("problems",),
     ("bounds",),
     ("maximizers",),
+    ("games",),
 )
 MODULES = [
     pgjax,
     *(
         importlib.import_module(f"pgjax.{name}")
-        for name in ("bounds", "distributions", "environments", "losses", "maximizers", "problems", "returns")
+        for name in ("bounds", "distributions", "environments", "games", "losses", "maximizers", "problems", "returns")
     ),
 ]
 
