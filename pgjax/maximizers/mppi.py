@@ -47,6 +47,7 @@ def mppi(
         num_elites=num_elites,
         initial_std=initial_std,
         min_std=min_std,
+        max_std=initial_std,
         weigh=lambda values: jax.nn.softmax(temperature * jnp.maximum(values, jnp.finfo(values.dtype).min)),
         keep_initial=True,
     )
