@@ -120,7 +120,7 @@ def jaxopt_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Ar
 
 
 def scipy_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Array) -> np.ndarray:
-    """L-BFGS-B of SciPy, from the best of the Sobol points, one start after the other; as many gradients; Q compiled."""
+    """L-BFGS-B of SciPy, from the best of the Sobol points, start by start, with as many gradients; Q compiled."""
     del key
     losses, loss_and_gradient = compiled_losses(task.objective, tuple(task.box.low), tuple(task.box.high))
     points = sobol_points(task.box.num_dims)

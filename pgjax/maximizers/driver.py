@@ -111,7 +111,7 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
         return (state, best), (best if return_trace else None)
 
     unroll = num_steps if num_steps <= _MAX_UNROLLED_STEPS else 1
-    (_, best), trace = jax.lax.scan(step, (state, best), noise.split(key_steps, num_steps), unroll=unroll)
+    (_, best), trace = noise.scan_keys(step, (state, best), key_steps, num_steps, unroll)
     best = best._replace(value=_by_envelope(objective, best.action, best.value))
     return (best, trace) if return_trace else best
 
