@@ -209,7 +209,7 @@ def measure(
                 row |= {"batch_size": batch_size, "goal": GOALS.get(batch_size, GOALS[4096])}
                 row |= time_pair(task, peer, pair, batch_size, num_looped_states, limits)
                 values = {
-                    side: values_found(task, act, batch_size, num_regret_states, num_keys, peer, side)
+                    side: values_found(task, act, batch_size, num_regret_states, num_keys, side)
                     for side, act in pair.items()
                 }
                 found.append((row, values))
@@ -257,7 +257,7 @@ def time_pair(
 
 
 def values_found(
-    task: methods.Task, act: Any, batch_size: int, num_states: int, num_keys: int, peer: Peer, side: str
+    task: methods.Task, act: Any, batch_size: int, num_states: int, num_keys: int, side: str
 ) -> np.ndarray:
     """Q of the actions for the first states under several keys, `[keys, states]`, in float64."""
     num_states = num_states if batch_size == 1 else min(num_states, batch_size)
@@ -268,8 +268,9 @@ def values_found(
             several = zip(keys, task.states, strict=False)
             actions = np.stack([act(task.params, key, state) for key, state in several])
         else:
-            looped = side == "peer" and not peer.jittable
-            actions = np.asarray(act(task.params, key, task.states[: num_states if looped else batch_size]))
+            # A peer has a key for each state, so that fewer states have the same ones.
+            count = batch_size if side == "own" else num_states
+            actions = np.asarray(act(task.params, key, task.states[:count]))
         with jax.enable_x64(True):
             states = np.asarray(task.states[:num_states], np.float64)
             actions = actions[:num_states].astype(np.float64)
