@@ -211,11 +211,11 @@ def test_objectives_in_half_precision(name, key):
 
 
 @pytest.mark.parametrize("num_points", [3, 42, 48])
-def test_a_grid_has_the_bounds_themselves(num_points, key):
+def test_a_grid_has_the_bounds_themselves(num_points):
     maximizer = maximizers.grid(num_points=num_points)
     for sign in (-1.0, 1.0):
         best = pgjax.maximize(
-            key, lambda a, sign=sign: sign * a[0], pgjax.Box([-1.0], [1.0]), maximizer, num_steps=1
+            jax.random.key(0), lambda a, sign=sign: sign * a[0], pgjax.Box([-1.0], [1.0]), maximizer, num_steps=1
         )
         assert best.action == sign
 

@@ -110,7 +110,8 @@ def _go_back(order: list[Enclosure]) -> tuple[Array, Array, Interval]:
             coefficients, *gradient = _kept(coefficients, *gradient)
         assert enclosure.operation is not None
         parts, extra = enclosure.operation.upper(coefficients)
-        constant = constant + extra + jnp.sum(jnp.abs(coefficients) * enclosure.rounding)
+        extra = extra + jnp.sum(jnp.abs(coefficients) * enclosure.rounding)
+        constant = constant + extra.astype(constant.dtype)
         ranges = enclosure.operation.gradient(Interval(*gradient))
         for parent, part, (low, high) in zip(enclosure.parents, parts, ranges, strict=True):
             new, known = (part, low, high), sums.get(id(parent))
