@@ -120,7 +120,7 @@ def jaxopt_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Ar
 
 
 def scipy_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Array) -> np.ndarray:
-    """L-BFGS-B of SciPy, from the best of the Sobol points, one start after the other; Q compiled."""
+    """L-BFGS-B of SciPy, from the best of the Sobol points, start by start, with as many gradients; Q compiled."""
     del key
     losses, loss_and_gradient = compiled_losses(task.objective, tuple(task.box.low), tuple(task.box.high))
     points = sobol_points(task.box.num_dims)
@@ -132,7 +132,7 @@ def scipy_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Arr
             jac=True,
             method="L-BFGS-B",
             bounds=[(-1, 1)] * task.box.num_dims,
-            options={"maxiter": MAX_STEPS, "maxcor": MEMORY},
+            options={"maxiter": MAX_STEPS, "maxfun": MAX_STEPS, "maxcor": MEMORY},
         )
         for start in starts
     ]
@@ -209,7 +209,7 @@ def measure(
                 row |= {"batch_size": batch_size, "goal": GOALS.get(batch_size, GOALS[4096])}
                 row |= time_pair(task, peer, pair, batch_size, num_looped_states, limits)
                 values = {
-                    side: values_found(task, act, batch_size, num_regret_states, num_keys, peer, side)
+                    side: values_found(task, act, batch_size, num_regret_states, num_keys, side)
                     for side, act in pair.items()
                 }
                 found.append((row, values))
@@ -257,7 +257,7 @@ def time_pair(
 
 
 def values_found(
-    task: methods.Task, act: Any, batch_size: int, num_states: int, num_keys: int, peer: Peer, side: str
+    task: methods.Task, act: Any, batch_size: int, num_states: int, num_keys: int, side: str
 ) -> np.ndarray:
     """Q of the actions for the first states under several keys, `[keys, states]`, in float64."""
     num_states = num_states if batch_size == 1 else min(num_states, batch_size)
@@ -268,8 +268,9 @@ def values_found(
             several = zip(keys, task.states, strict=False)
             actions = np.stack([act(task.params, key, state) for key, state in several])
         else:
-            looped = side == "peer" and not peer.jittable
-            actions = np.asarray(act(task.params, key, task.states[: num_states if looped else batch_size]))
+            # A peer has a key for each state, so that fewer states have the same ones.
+            count = batch_size if side == "own" else num_states
+            actions = np.asarray(act(task.params, key, task.states[:count]))
         with jax.enable_x64(True):
             states = np.asarray(task.states[:num_states], np.float64)
             actions = actions[:num_states].astype(np.float64)

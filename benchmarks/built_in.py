@@ -147,7 +147,7 @@ def fit_quality(critic: Any, params: Any, task: methods.Task, key: jax.Array) ->
 
 
 def overestimate(way: Decider, task: methods.Task, actions: jax.Array, scale: np.ndarray) -> float:
-    """How far the critic's value of the actions is above the true Q, normalized as the regret; median of states."""
+    """How far the critic's value of the actions is above the true Q, normalized as regret is; median of states."""
     fitted, true = (
         np.asarray(values_of(objective, given, task.states, actions[None])[0], np.float64)
         for objective, given in ((way.critic.apply, way.params), (task.objective, task.params))

@@ -168,7 +168,7 @@ def _solve_free(matrix: Array, right: Array, free: Array) -> Array:
     diagonal = jnp.eye(num_dims, dtype=bool)[:, :, None]
     tableau = jnp.where(free[:, None] & free[None], matrix, diagonal.astype(matrix.dtype))
     tableau = jnp.concatenate([tableau, jnp.where(free, right, 0)[:, None]], axis=1)
-    largest = jnp.max(jnp.where(diagonal, tableau[:, :num_dims], 0), axis=(0, 1))
+    largest = jnp.max(jnp.where(diagonal & free[:, None], tableau[:, :num_dims], 0), axis=(0, 1))
     smallest_pivot = float(jnp.finfo(matrix.dtype).eps) * largest
 
     for k in range(num_dims):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,20 @@ def split(key: Key, num: int) -> Key:
     counter = jax.lax.iota(jnp.uint32, num)
     words = _threefry2x32(key_data, jnp.zeros_like(counter), counter)
     return jax.random.wrap_key_data(jnp.stack(words, axis=-1), impl="threefry2x32")
+
+
+def scan_keys(step: Callable[[Any, Key], Any], state: Any, key: Key, num_steps: int, unroll: int = 1) -> Any:
+    """`jax.lax.scan` of step(state, key) over num_steps keys that `split` makes of one.
+
+    The loop runs over the keys' data: `jax_debug_key_reuse` calls keys in a loop under vmap reused.
+    """
+    keys = _typed(split(key, num_steps))
+    impl = jax.random.key_impl(keys)
+
+    def step_on_data(state, key_data):
+        return step(state, jax.random.wrap_key_data(key_data, impl=impl))
+
+    return jax.lax.scan(step_on_data, state, jax.random.key_data(keys), unroll=unroll)
 
 
 def _draw(sampler: Callable[..., Array], key: Key, shape: Shape, dtype: DTypeLike) -> Array:

@@ -19,6 +19,8 @@ from pgjax.distributions import (
     TanhNormal,
 )
 
+# For `jax.jit` of loops over very many numbers: tests compile without optimizations otherwise.
+OPTIMIZED = {"xla_backend_optimization_level": 3}
 FORBIDDEN = 50.0  # a masked action carries this logit: a forgotten mask cannot go unnoticed
 
 

@@ -31,6 +31,9 @@ SMOOTH_TERMS = {
     "quotient": lambda a: a[0] / (3 + a[1]) + 1 / (2.5 - a[2]) - a[1] / 4,
     "logarithm": lambda a: jnp.log(a[0] + 2) + jnp.sqrt(a[1] + 1.5) + jnp.log1p(jnp.square(a[2])),
     "sigmoid": lambda a: jnp.sum(jax.nn.sigmoid(4 * a) * ROW),
+    "outer product": lambda a: jnp.sum(jnp.einsum("i,j->ij", a, a)[0] * ROW),
+    "error function": lambda a: jax.nn.gelu(3 * a[0], approximate=False) + jax.lax.erf(2 * a[1]),
+    "inverse root": lambda a: jnp.expm1(a[1]) + jax.lax.rsqrt(a[2] + 1.5),
 }
 KINKED_TERMS = {
     "abs": lambda a: jnp.sum(jnp.abs(a) * ROW),
@@ -47,6 +50,9 @@ JUMPING_TERMS = {
     "floor": lambda a: jnp.sum(jnp.floor(3 * a)),
     "largest": lambda a: jnp.max(a) - jnp.where(a[0] == a[1], 1.0, 0.0),
     "leaky relu": lambda a: jnp.sum(nn.leaky_relu(MATRIX @ a)),
+    "elu": lambda a: jnp.sum(nn.elu(MATRIX @ a)),
+    "norm": lambda a: jnp.linalg.norm(a - 0.25),
+    "softmax": lambda a: jax.nn.softmax(2 * a)[0] + jax.nn.logsumexp(a),
 }
 
 
@@ -194,6 +200,55 @@ def test_what_is_not_known_is_infinite():
         assert relaxed(low, high).upper == jnp.inf
 
 
+UNDEFINED = {
+    "where exp overflows": lambda a: jnp.where(jnp.exp(100 * a) > 1, 1.0, 0.0),
+    "where at a pole": lambda a: jnp.where(1 / a > 2, 1.0, 0.0),
+    "where log is": lambda a: jnp.where(jnp.log(a) > -2, 1.0, 0.0),
+    "where sqrt is": lambda a: jnp.where(jnp.sqrt(a) > 0.5, 1.0, 0.0),
+    "where not a number": lambda a: jnp.where(jnp.isnan(jnp.sqrt(a)), 1.0, jnp.sqrt(a) - 1),
+    "where not finite": lambda a: jnp.where(jnp.isfinite(jnp.exp(1000 * a)), 0.0, 1.0),
+    "clipped pole": lambda a: jnp.clip(0.01 / (a + 0.137), -1, 1),
+    "root": lambda a: jnp.sqrt(a) - a,
+    "fast wave": lambda a: jnp.sin(1e5 * a) + jnp.cos(3e4 * a),
+}
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_bounds_hold_where_a_function_is_not_finite_everywhere(name, rng):
+    """In float32, for boxes around all that is special there; the range of the derivative too."""
+    function = UNDEFINED[name]
+    low = np.asarray([-1.0, 0.0, -0.01, -0.2, 0.25, -1e-7], np.float32)
+    high = np.asarray([1.0, 1.0, 0.01, -0.1, 0.30, 1e-7], np.float32)
+    relaxation = jax.jit(jax.vmap(functools.partial(relax, lambda a: function(a[0]))))(low[:, None], high[:, None])
+    share = rng.uniform(-0.01, 1.01, (2000, 1)).clip(0, 1).astype(np.float32)
+    points = np.clip(low + (high - low) * share, low, high)
+    values, slopes = jax.jit(jax.vmap(jax.vmap(jax.value_and_grad(function))))(points)
+    highest = jnp.max(jnp.where(jnp.isfinite(values), values, -jnp.inf), axis=0)
+    assert jnp.all(highest <= relaxation.upper)
+    if "wave" not in name and "where" not in name:
+        margin = 1e-4 * (1 + jnp.abs(slopes))
+        below, above = slopes < relaxation.gradient_low.T - margin, slopes > relaxation.gradient_high.T + margin
+        assert not jnp.any(jnp.isfinite(values) & (below | above))  # NaN says nothing
+
+
+def test_a_pole_hides_no_maximum_from_the_range_of_the_derivative():
+    """1 / x falls on both sides of 0, and its largest value is not at the low end: no range may say so."""
+    relaxation = jax.jit(functools.partial(relax, lambda a: jnp.minimum(0.01 / a[0], 5.0)))(
+        -jnp.ones(1), jnp.ones(1)
+    )
+    assert not relaxation.gradient_high[0] < 0
+    assert not relaxation.gradient_low[0] > 0
+    assert relaxation.upper >= 5
+
+
+def test_a_condition_that_is_decided_keeps_the_plane_of_its_case():
+    """Where one case is sure to be chosen, the bound is that case's, not a hull's."""
+    relaxation = relax(lambda a: jnp.where(a[0] > -2, a[0] - a[1], 7.0), -jnp.ones(2), jnp.ones(2))
+    assert relaxation.upper == pytest.approx(2, abs=1e-4)
+    np.testing.assert_allclose(relaxation.gradient_low, [1, -1], atol=1e-4)
+    np.testing.assert_allclose(relaxation.gradient_high, [1, -1], atol=1e-4)
+
+
 def test_a_constant_is_its_own_bound():
     relaxation = relax(lambda a: jnp.float32(3.0), -jnp.ones(2), jnp.ones(2))
     assert relaxation.upper == 3
@@ -216,6 +271,7 @@ def test_rounding_is_not_taken_for_a_kink():
         (lambda a: jnp.arctan2(a[0], a[1]), "atan2"),
         (lambda a: jnp.sum((a > 0).astype(jnp.float32)), "convert_element_type"),
         (lambda a: a[0].astype(jnp.int32).astype(jnp.float32), "convert_element_type"),
+        (lambda a: jnp.where(jnp.where(a[0] > 0, a[1] > 0, a[2] > 0), 1.0, 0.0), "select_n"),
     ],
 )
 def test_operations_without_bounds_are_refused_by_name(function, name):

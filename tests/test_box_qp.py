@@ -93,6 +93,15 @@ def test_a_fixed_dimension_and_a_singular_curvature(rng):
     np.testing.assert_allclose(value(factor, vertex, given), value(factor, vertex, best), atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-8, 1e6])
+def test_the_maximum_does_not_depend_on_the_scale_of_the_curvature(scale, rng):
+    """Where coordinates are held too, whose place in the linear system is not of the curvature's size."""
+    box = pgjax.Box([-1.0] * 4, [1.0] * 4)
+    factor = jnp.asarray(random_factor(rng, 4, 30.0), jnp.float32)
+    vertex = jnp.asarray(rng.normal(size=(50, 4)) * 2, jnp.float32)
+    np.testing.assert_allclose(solve(factor * scale, vertex, box), solve(factor, vertex, box), atol=1e-3)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_numbers_that_are_not_finite_end_in_the_box_and_spoil_no_other(bad, rng):
     box = pgjax.Box([-1.0] * 3, [1.0] * 3)

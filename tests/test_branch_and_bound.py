@@ -195,6 +195,24 @@ def test_what_is_not_finite_is_never_certified():
     assert best.upper_bound == jnp.inf
 
 
+@pytest.mark.parametrize(
+    ("objective", "low", "maximum"),
+    [
+        (lambda a: jnp.sum(jax.nn.relu(a.astype(jnp.bfloat16) * 2)), -1.0, 4.0),
+        (lambda a: 2.0, -1.0, 2.0),
+        (lambda a: -jnp.linalg.norm(a - 0.25), -1.0, 0.0),
+        (lambda a: jnp.sqrt(a[0]) - a[0], 0.0, 0.25),
+        (lambda a: jnp.clip(0.01 / (a[0] + 0.137), -1, 1), -1.0, 1.0),
+    ],
+    ids=["half precision", "a number", "norm", "root", "pole"],
+)
+def test_certificates_hold_where_dtypes_and_domains_are_narrow(objective, low, maximum):
+    best = maximize(objective, pgjax.Box([low] * 2, [1.0] * 2), branch_and_bound(**SMALL), 60)
+    assert best.value.dtype == best.upper_bound.dtype == jnp.float32
+    assert best.upper_bound >= maximum
+    assert best.value == pytest.approx(maximum, abs=2e-3)
+
+
 def test_float64_closes_gaps_that_rounding_keeps_open():
     with jax.enable_x64(True):
         box = pgjax.Box([-1.0] * 2, [1.0] * 2)
@@ -204,7 +222,12 @@ def test_float64_closes_gaps_that_rounding_keeps_open():
 
 @pytest.mark.parametrize(
     ("settings", "name"),
-    [({"boxes_per_step": 1}, "boxes_per_step"), ({"capacity": 100}, "capacity"), ({"gap": -1.0}, "gap")],
+    [
+        ({"boxes_per_step": 1}, "boxes_per_step"),
+        ({"capacity": 100}, "capacity"),
+        ({"gap": -1.0}, "gap"),
+        ({"bound": 3}, "bound"),
+    ],
 )
 def test_bad_settings_are_refused_by_name(settings, name):
     with pytest.raises(ValueError, match=f"^{name} "):

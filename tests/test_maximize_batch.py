@@ -136,6 +136,7 @@ def test_equal_settings_give_the_same_maximizer():
         (maximizers.lbfgs, {"initial_step": 0.0}, "initial_step"),
         (maximizers.newton, {"max_step": -1.0}, "max_step"),
         (maximizers.mppi, {"temperature": -0.5}, "temperature"),
+        (maximizers.mppi, {"temperature": np.inf}, "temperature"),
         (maximizers.mppi, {"num_elites": 513}, "num_elites"),
         (maximizers.cma_es, {"num_samples": 1}, "num_samples"),
         (maximizers.cma_es, {"initial_sigma": 0.0}, "initial_sigma"),
@@ -158,12 +159,16 @@ def test_bad_settings_are_refused_by_name(factory, settings, name):
         ({"objective": lambda a: a}, "objective must return one"),
         ({"objective": lambda a: jnp.int32(1)}, "objective must return one"),
         ({"box": (-1.0, 1.0)}, "box must be a pgjax.Box"),
+        ({"maximizer": maximizers.cross_entropy}, "maximizer must be made by .*; got cross_entropy"),
+        ({"key": jax.random.split(jax.random.key(1), 2)}, "key must be one random key"),
+        ({"key": 0}, "key must be one random key"),
         ({"box": pgjax.Box([-1e300] * 3, [1e300] * 3)}, "box must have bounds"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(changes, message, key):
     arguments = {"objective": lambda a: a[0], "box": BOX, "num_steps": 1, "initial": None}
     arguments |= {"maximizer": maximizers.grid()} | changes
+    key = arguments.pop("key", key)
     with pytest.raises(ValueError, match=message):
         pgjax.maximize(key, **arguments)
     objective = arguments.pop("objective")

@@ -180,6 +180,46 @@ def test_mppi_keeps_proposals_in_the_running(key):
     assert trace.num_evaluations[-1] == 2 + 3 * 9
 
 
+@pytest.mark.parametrize("temperature", [0.0, 3.0, 1e30])
+def test_mppi_moves_on_whatever_the_values(temperature, key):
+    """Elites without a finite value among them, or none with one, are no reason to stop sampling."""
+    maximizer = maximizers.mppi(num_samples=16, num_elites=8, initial_std=0.5, temperature=temperature)
+
+    def objective(action):  # finite in a corner alone, far from the start
+        return jnp.where(jnp.all(action > PEAK - 0.4), -jnp.sum(jnp.square(action - PEAK)) * 1e6, jnp.nan)
+
+    best = pgjax.maximize(key, objective, BOX, maximizer, num_steps=30)
+    assert jnp.isfinite(best.value)
+    assert best.value > objective(PEAK - 0.39)
+
+
+@pytest.mark.parametrize("name", ["cem", "mppi", "cma-es", "adam", "l-bfgs", "newton"])
+def test_objectives_in_half_precision(name, key):
+    """Searched in the box's own precision: values that are rounded do not round the points."""
+    maximizer, num_steps = MAXIMIZERS[name]
+    best = jax.jit(
+        lambda key: pgjax.maximize(
+            key,
+            lambda a: -jnp.sum(jnp.square(a - PEAK)).astype(jnp.bfloat16),
+            BOX,
+            maximizer,
+            num_steps=num_steps,
+        )
+    )(key)
+    assert best.value.dtype == best.action.dtype == jnp.float32
+    assert best.value > -0.1
+
+
+@pytest.mark.parametrize("num_points", [3, 42, 48])
+def test_a_grid_has_the_bounds_themselves(num_points):
+    maximizer = maximizers.grid(num_points=num_points)
+    for sign in (-1.0, 1.0):
+        best = pgjax.maximize(
+            jax.random.key(0), lambda a, sign=sign: sign * a[0], pgjax.Box([-1.0], [1.0]), maximizer, num_steps=1
+        )
+        assert best.action == sign
+
+
 def test_local_searches_start_from_the_best_of_the_initial_actions_and_the_searchs_points(key):
     """With steps of no length, the points evaluated by gradient are the starts."""
     still = optax.sgd(0.0)

@@ -70,6 +70,15 @@ def test_split_consumes_its_key(key):
         noise.split(key, 2)
 
 
+def test_scanned_keys_are_those_of_split_under_vmap_too(key):
+    def scanned(key):
+        return noise.scan_keys(lambda state, k: (state, jax.random.uniform(k)), None, key, 3)[1]
+
+    given = jax.vmap(scanned)(jax.random.split(key, 4))
+    several = [jax.random.split(k, 3) for k in jax.random.split(jax.random.key(0), 4)]
+    np.testing.assert_allclose(given, [[jax.random.uniform(k) for k in keys] for keys in several], rtol=1e-6)
+
+
 @pytest.mark.parametrize("size", [8, 200])
 def test_a_key_that_is_used_twice_is_noticed(key, size):
     noise.normal(key, (size,))

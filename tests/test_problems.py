@@ -120,6 +120,28 @@ def test_a_singular_matrix_has_its_maximum_at_a_bound():
     np.testing.assert_allclose(maximum, [5.0])
 
 
+SQUARE = pgjax.Box([-1.0] * 2, [1.0] * 2)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [problems.quadratic, problems.planted_peaks, problems.separable, problems.fitted_critic],
+    ids=lambda make: make.__name__,
+)
+def test_whole_numbers_are_actions_too(problem, key):
+    """They must not make integers of the problem's own numbers."""
+    made = problem(num_states=1) if problem is problems.fitted_critic else problem(key, 1)
+    action = jnp.asarray([0, 1, -1, 0, 1, 0])
+    given = made.objective(made.states[0], action)
+    np.testing.assert_allclose(given, made.objective(made.states[0], action.astype(jnp.float32)), rtol=1e-6)
+
+
+def test_a_quadratic_of_whole_numbers_has_its_maximum_between_them():
+    action, maximum = problems.box_quadratic_maximum(np.array([[-2]]), np.array([[1]]), pgjax.Box([-1], [1]))
+    np.testing.assert_allclose(action, [[0.5]])
+    np.testing.assert_allclose(maximum, [0.25])
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
@@ -127,9 +149,15 @@ def test_a_singular_matrix_has_its_maximum_at_a_bound():
         (lambda k: problems.six_joint_arm(k, 1.5), "num_targets"),
         (lambda k: problems.six_joint_arm(k, orientation_weight_m2=-1.0), "orientation_weight_m2"),
         (lambda k: problems.six_joint_arm(k, robot="ur10"), "robot"),
+        (lambda k: problems.forward_kinematics(jnp.zeros(5)), "angles_rad"),
+        (lambda k: problems.forward_kinematics(jnp.zeros(6), "ur10"), "robot"),
         (lambda k: problems.quadratic(k, 0), "num_states"),
         (lambda k: problems.quadratic(k, curvature="convex"), "curvature"),
         (lambda k: problems.quadratic(k, box=pgjax.Box([0.0], [1.0])), "box"),
+        (lambda k: problems.quadratic(k, box=(-1.0, 1.0)), "box"),
+        (lambda k: problems.box_quadratic_maximum(np.eye(2), np.ones((1, 2)), pgjax.Box([0], [1])), "matrix"),
+        (lambda k: problems.box_quadratic_maximum(np.triu(np.ones((2, 2))), np.ones((1, 2)), SQUARE), "matrix"),
+        (lambda k: problems.box_quadratic_maximum(np.eye(2), np.ones(2), SQUARE), "linear"),
     ],
 )
 def test_bad_settings_are_refused_by_name(call, name, key):

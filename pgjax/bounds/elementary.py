@@ -29,12 +29,16 @@ class Elementary(NamedTuple):
         points_of_slope: (slope, low, high) -> where f' has that slope or jumps over it, all that matter between
             low and high.
         derivative_range: (low, high) -> least and largest f' on [low, high], both sides of a kink at an end too.
+        lowest: the least number that f is defined for.
+        curvature: of a wave, the largest |f''|: its extremes far from 0 are known to the rounding of their place.
     """
 
     value: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
     points_of_slope: Callable[[Array, Array, Array], Points]
     derivative_range: Callable[[Array, Array], tuple[Array, Array]]
+    lowest: float = -math.inf
+    curvature: float = 0.0
 
 
 class Line(NamedTuple):
@@ -136,6 +140,15 @@ def _logistic_points(slope, low, high):
     return x, -x
 
 
+def _erf_points(slope, low, high):
+    x = jnp.sqrt(-jnp.log(jnp.clip(0.5 * math.sqrt(math.pi) * jnp.abs(slope), jnp.finfo(slope.dtype).tiny, 1)))
+    return x, -x
+
+
+def _erf_derivative(x):
+    return 2 / math.sqrt(math.pi) * jnp.exp(-jnp.square(x))
+
+
 def _first_and_last(phase: Array, period: float, low: Array, high: Array) -> Points:
     """The first and the last of phase + k * period between low and high."""
     first = phase + period * jnp.ceil((low - phase) / period)
@@ -197,12 +210,24 @@ ELEMENTARY = {
     "logistic": _smooth(
         jax.nn.sigmoid, lambda x: jax.nn.sigmoid(x) * jax.nn.sigmoid(-x), _logistic_points, _at_zero
     ),
-    "sin": _smooth(jnp.sin, jnp.cos, _sin_points, _extremes_of_wave(0.0)),
-    "cos": _smooth(jnp.cos, lambda x: -jnp.sin(x), _cos_points, _extremes_of_wave(math.pi / 2)),
+    "sin": _smooth(jnp.sin, jnp.cos, _sin_points, _extremes_of_wave(0.0))._replace(curvature=1.0),
+    "cos": _smooth(jnp.cos, lambda x: -jnp.sin(x), _cos_points, _extremes_of_wave(math.pi / 2))._replace(
+        curvature=1.0
+    ),
     "exp": _smooth(jnp.exp, jnp.exp, lambda s, low, high: (jnp.log(_positive(s)),)),
+    "expm1": _smooth(jnp.expm1, jnp.exp, lambda s, low, high: (jnp.log(_positive(s)),)),
+    "erf": _smooth(jax.lax.erf, _erf_derivative, _erf_points, _at_zero),
+    "erfc": _smooth(jax.lax.erfc, lambda x: -_erf_derivative(x), _erf_points, _at_zero),
+    "rsqrt": _smooth(
+        jax.lax.rsqrt,
+        lambda x: -0.5 * jax.lax.rsqrt(x) / x,
+        lambda s, low, high: (jnp.power(_positive(-2 * s), -2 / 3),),
+    ),
     "log": _smooth(jnp.log, lambda x: 1 / x, lambda s, low, high: (1 / _positive(s),)),
     "log1p": _smooth(jnp.log1p, lambda x: 1 / (1 + x), lambda s, low, high: (1 / _positive(s) - 1,)),
-    "sqrt": _smooth(jnp.sqrt, lambda x: 0.5 / jnp.sqrt(x), lambda s, low, high: (0.25 / _positive(s * s),)),
+    "sqrt": _smooth(
+        jnp.sqrt, lambda x: 0.5 / jnp.sqrt(x), lambda s, low, high: (0.25 / _positive(s * s),)
+    )._replace(lowest=0.0),
     "square": power(2),
     "abs": kink(jnp.abs, 0.0, -1.0, 1.0),
 }

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -33,6 +34,7 @@ LinearMap: TypeAlias = Callable[..., Array]
 # within a few units of the last place.
 _OWN_ROUNDINGS = 4
 _ELEMENTARY_ROUNDINGS = 16
+_ACCUMULATED_ROUNDINGS = 256  # of all operations that led to an argument
 _MANY_TERMS = 4  # a sum of more is not computed anew for every use
 _MAX_DEPTH = 2  # a dense layer: the product, the bias, the activation
 
@@ -83,10 +85,11 @@ class Enclosure:
 
     @functools.cached_property
     def interval(self) -> Interval:
-        """The smaller of the interval and the affine form's range."""
+        """The smaller of the interval and the affine form's range; infinite where both are NaN."""
         reach = jnp.sum(jnp.abs(self.signed[2:]), axis=0) + self.unsigned[1]
-        low = jnp.maximum(self.signed[0] - self.unsigned[0], self.signed[1] - reach)
-        return Interval(low, jnp.minimum(self.signed[0] + self.unsigned[0], self.signed[1] + reach))
+        low = jnp.fmax(self.signed[0] - self.unsigned[0], self.signed[1] - reach)
+        high = jnp.fmin(self.signed[0] + self.unsigned[0], self.signed[1] + reach)
+        return Interval(jnp.where(jnp.isnan(low), -jnp.inf, low), jnp.where(jnp.isnan(high), jnp.inf, high))
 
 
 def box_enclosure(low: Array, high: Array) -> Enclosure:
@@ -187,22 +190,29 @@ class Elementwise(Operation):
 
     @staticmethod
     def enclose(function: Elementary, x: Enclosure) -> Enclosure:
-        low, high = x.interval
+        low, high = _without_rounding_below(function.lowest, x)
         above, below, band = lines(function, low, high)
         flat = line(function, jnp.zeros_like(low), low, high)
         steepest = functools.reduce(jnp.maximum, [jnp.abs(each.slope) for each in (above, below, band)])
         numbers = jnp.stack([*above, *below, *band, flat.low, flat.high, steepest])
         numbers = keep(numbers)[0]
         above, below, band = (Line(*numbers[i : i + 3]) for i in (0, 3, 6))
-        interval, steepest = Interval(*numbers[9:11]), numbers[11]
         unit = _ELEMENTARY_ROUNDINGS * _unit(low)
+        # An extreme that is looked for beside its place is missed by this much.
+        missed = 0.5 * function.curvature * jnp.square(unit * x.unsigned[2]) if function.curvature else 0.0
+        interval, steepest = Interval(numbers[9] - missed, numbers[10] + missed), numbers[11]
         # f itself, and slope * x of any of the lines, are rounded where the line's offset is found.
-        rounding = unit * steepest * x.unsigned[2]
+        rounding = unit * steepest * x.unsigned[2] + missed
         affine = band.slope[None] * x.signed[1:]
         affine = jnp.concatenate([affine[:1] + 0.5 * (band.low + band.high)[None], affine[1:]])
         error = jnp.abs(band.slope) * x.unsigned[1] + 0.5 * (band.high - band.low) + rounding
         least, largest = function.derivative_range(low, high)
-        derivative = Interval(least - unit * (1 + jnp.abs(least)), largest + unit * (1 + jnp.abs(largest)))
+        least, largest = (
+            least - unit * (1 + jnp.abs(least)) - missed,
+            largest + unit * (1 + jnp.abs(largest)) + missed,
+        )
+        known = jnp.isfinite(interval.low) & jnp.isfinite(interval.high)  # else a pole may be inside
+        derivative = Interval(jnp.where(known, least, -jnp.inf), jnp.where(known, largest, jnp.inf))
         operation = Elementwise(above, below, derivative)
         result = _enclosed(operation, (x,), affine, error, interval, _ELEMENTARY_ROUNDINGS)
         result.rounding = result.rounding + rounding
@@ -242,7 +252,8 @@ class Bilinear(Operation):
 
         linear, absolute, spread = around(x_center, y_center), around(x_size, y_size), around(x_radius, y_radius)
         corner, most = product(x_center, y_center), product(x_radius, y_radius)
-        residual = Interval(-corner - (0 if x is y and x.center.ndim == 1 else most), most - corner)
+        is_square = x is y and x.center.ndim == 1 and corner.ndim == 0  # (x - c) . (x - c) >= 0
+        residual = Interval(-corner - (0 if is_square else most), most - corner)
         affine = jax.vmap(linear)(x.signed[1:], y.signed[1:])
         affine = jnp.concatenate([affine[:1] + residual.center[None], affine[1:]])
         reach = absolute(x_radius, y_radius) + most
@@ -288,9 +299,20 @@ class Hull(Operation):
         return tuple(jnp.zeros_like(parent.center) for parent in self.parents), constant
 
     def gradient(self, gradient):
-        del gradient
-        unknown = [jnp.full_like(parent.center, jnp.inf) for parent in self.parents]
+        matters = jnp.any((gradient.low != 0) | (gradient.high != 0))
+        most = jnp.where(matters, jnp.inf, 0).astype(gradient.low.dtype)
+        unknown = [jnp.full_like(parent.center, most) for parent in self.parents]
         return tuple(Interval(-x, x) for x in unknown)
+
+
+def _without_rounding_below(lowest: float, x: Enclosure) -> Interval:
+    """The interval, from the lowest argument that a function has, where not more than rounding lies below that."""
+    low, high = x.interval
+    if lowest == -math.inf:
+        return Interval(low, high)
+    slack = _ACCUMULATED_ROUNDINGS * _unit(low) * x.unsigned[2]
+    low = jnp.where((low < lowest) & (low >= lowest - slack), lowest, low)
+    return Interval(low, jnp.where(high >= lowest - slack, jnp.maximum(low, high), high))
 
 
 def _rounded_radius(gradient: Interval) -> Array:

@@ -29,7 +29,7 @@ _CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "r
 # Linear in all operands together: constants among them belong to the constant part.
 _ADDITIVE = (
     "add", "add_any", "sub", "neg", "reduce_sum", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice",
-    "rev", "concatenate", "transpose", "convert_element_type", "copy", "stop_gradient", "gather", "dynamic_slice",
+    "rev", "concatenate", "transpose", "convert_element_type", "copy", "gather", "dynamic_slice",
     "pad", "stack",
 )  # fmt: skip
 _REARRANGEMENTS = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "slice", "rev", "transpose", "copy")
@@ -83,7 +83,7 @@ def _apply(equation: Any, operands: list[Value]) -> list[Value]:
     name, params = equation.primitive.name, equation.params
     if params.get("name") == "without_rounding" and isinstance(operands[0], Enclosure):
         return [operands[0]]
-    if name == "materialize":
+    if name in ("materialize", "stop_gradient"):
         return operands
     if name in _CALLS:
         inner = next(params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params)
@@ -202,13 +202,15 @@ def _interval(x: Value) -> Interval:
     return x.interval if isinstance(x, Enclosure) else Interval(x, x)
 
 
-def _compare(equation: Any, x: Value, y: Value) -> Truth | Array:
+def _compare(equation: Any, x: Value, y: Value) -> Truth:
     """A tie at an interval's end counts as either."""
     name = equation.primitive.name
-    if name in ("eq", "ne") and x is y:
-        return jnp.full(x.center.shape, name == "eq")
     parents = tuple(operand for operand in (x, y) if isinstance(operand, Enclosure))
     a, b = _interval(x), _interval(y)
+    if name in ("eq", "ne") and x is y:
+        number = jnp.isfinite(a.low) & jnp.isfinite(a.high)  # NaN is not equal to itself
+        yes, no = jnp.ones_like(number), jnp.zeros_like(number)
+        return Truth(number, yes, parents) if name == "eq" else Truth(no, ~number, parents)
     if name in ("lt", "le"):
         a, b = b, a
     if name in ("gt", "ge", "lt", "le"):
@@ -219,6 +221,12 @@ def _compare(equation: Any, x: Value, y: Value) -> Truth | Array:
     return Truth(jnp.zeros_like(apart), ~apart, parents)
 
 
+def _is_finite(equation: Any, x: Enclosure) -> Truth:
+    del equation
+    bounded = jnp.isfinite(x.interval.low) & jnp.isfinite(x.interval.high)
+    return Truth(bounded, jnp.ones_like(bounded), (x,))
+
+
 def _logical(equation: Any, *operands: Value) -> Truth:
     truths = [x if isinstance(x, Truth) else Truth(x, x, ()) for x in operands]
     parents = tuple(parent for truth in truths for parent in truth.parents)
@@ -227,13 +235,25 @@ def _logical(equation: Any, *operands: Value) -> Truth:
 
 
 def _choose(equation: Any, which: Truth, *cases: Value) -> Enclosure:
-    """The hull of the cases that may be chosen."""
-    del equation
+    """The case that is surely chosen; where both may be, their hull."""
+    if not isinstance(which, Truth) or any(isinstance(case, Truth) for case in cases):
+        raise ValueError(
+            "objective uses 'select_n' between truth values, an operation for which there are no bounds"
+        )
     false, true = (_interval(case) for case in cases)
     low = jnp.where(which.high, jnp.minimum(false.low, true.low), false.low)
     high = jnp.where(which.high, jnp.maximum(false.high, true.high), false.high)
     hull = Interval(jnp.where(which.low, true.low, low), jnp.where(which.low, true.high, high))
-    return Hull.enclose(hull, which.parents + tuple(case for case in cases if isinstance(case, Enclosure)))
+    enclosed = tuple(case for case in cases if isinstance(case, Enclosure))
+    either = Hull.enclose(hull, which.parents + enclosed)
+    if not enclosed:
+        return either
+    decided = which.low == which.high
+
+    def pick(either, chosen):
+        return jnp.where(decided, chosen, either)
+
+    return Linear(pick, pick, None, (either, _linear(equation, which.low, *cases))).enclose(1)
 
 
 _RULES: dict[str, Callable[..., Value]] = {
@@ -245,6 +265,7 @@ _RULES: dict[str, Callable[..., Value]] = {
     "div": _divide,
     **dict.fromkeys(("max", "min"), _maximum),
     "clamp": _clamp,
+    "is_finite": _is_finite,
     "integer_pow": _integer_power,
     "select_n": _linear,
 }

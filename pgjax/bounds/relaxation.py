@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def relax(objective: Callable[[Array], Array], low: Array, high: Array) -> Relax
 
     Args:
         objective: takes an action `[N]`, returns a scalar, made of operations that have rules.
-        low, high: the box, shape `[N]`, floating, of one dtype; low == high in any dimension is allowed.
+        low, high: the box, shape `[N]`, floating, of one dtype, low <= high.
 
     Returns: a `Relaxation`. For smooth objectives upper exceeds the maximum by O(r^2).
     Raises: ValueError: an operation without a rule.
@@ -102,11 +103,15 @@ def _go_back(order: list[Enclosure]) -> tuple[Array, Array, Interval]:
     constant, one = jnp.zeros_like(order[0].center), jnp.ones_like(order[0].center)
     # Of each enclosure: the plane's coefficients, least and largest gradient.
     sums: dict[int, tuple[Array, ...]] = {id(order[0]): (one, one, one)}
+    uses = collections.Counter(id(parent) for enclosure in order for parent in enclosure.parents)
     for enclosure in order[:-1]:
-        coefficients, *gradient = _keep_scalars(*sums.pop(id(enclosure)))
+        coefficients, *gradient = sums.pop(id(enclosure))
+        if coefficients.ndim == 0 or uses[id(enclosure)] > 1:  # a number, or a sum over many paths
+            coefficients, *gradient = _kept(coefficients, *gradient)
         assert enclosure.operation is not None
         parts, extra = enclosure.operation.upper(coefficients)
-        constant = constant + extra + jnp.sum(jnp.abs(coefficients) * enclosure.rounding)
+        extra = extra + jnp.sum(jnp.abs(coefficients) * enclosure.rounding)
+        constant = constant + extra.astype(constant.dtype)
         ranges = enclosure.operation.gradient(Interval(*gradient))
         for parent, part, (low, high) in zip(enclosure.parents, parts, ranges, strict=True):
             new, known = (part, low, high), sums.get(id(parent))
@@ -116,10 +121,8 @@ def _go_back(order: list[Enclosure]) -> tuple[Array, Array, Interval]:
     return constant, slopes, Interval(*gradient)
 
 
-def _keep_scalars(coefficient: Array, low: Array, high: Array) -> tuple[Array, ...]:
-    """The numbers, for scalars through `keep`, which makes NaN of all where one is infinite."""
-    if coefficient.ndim:
-        return coefficient, low, high
+def _kept(coefficient: Array, low: Array, high: Array) -> tuple[Array, ...]:
+    """The numbers through `keep`, which would make NaN of all where one is infinite."""
     known = jnp.isfinite(low) & jnp.isfinite(high)
     numbers = [coefficient, jnp.where(known, low, 0), jnp.where(known, high, 0), known.astype(low.dtype)]
     (coefficient, low, high, known), *_ = keep(jnp.stack(numbers))

@@ -17,6 +17,7 @@ from pgjax.types import Array
 Bound: TypeAlias = Callable[[Objective, Array, Array], Relaxation]
 
 _CPU_BLOCK_BOXES = 256  # bounded at once on CPU: their affine forms stay in the caches
+_QUEUE_PLACES_PER_ROW = 16  # of memory: a row of a critic's activations
 _NUM_CLIMBERS = 8
 _NUM_CLIMBS = 8
 _FIRST_CLIMB = 1 / 8  # a climb's length, in half widths of the cube
@@ -98,6 +99,8 @@ def branch_and_bound(
     """
     check_count("boxes_per_step", boxes_per_step, 2)
     check_count("capacity", capacity, boxes_per_step)
+    if not callable(bound):
+        raise ValueError(f"bound must be a function such as pgjax.bounds.relax; got {bound!r}")
     if not gap >= 0:
         raise ValueError(f"gap must not be negative; got {gap}")
     num_split = boxes_per_step // 2
@@ -133,7 +136,8 @@ def branch_and_bound(
         counts = (found.num_boxes + found.num_gradients, found.num_gradients)
         return state, Candidates(found.point[None], found.value[None], *counts, upper_bound)
 
-    return Maximizer(init, step, lambda _: boxes_per_step)
+    # The queue, not the boxes of a step, is what fills the memory where states are worked on side by side.
+    return Maximizer(init, step, lambda _: max(boxes_per_step, capacity // _QUEUE_PLACES_PER_ROW))
 
 
 def _explore(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import jax.numpy as jnp
 
@@ -23,7 +24,7 @@ def cross_entropy(
     Args:
         num_samples: samples a step.
         num_elites: samples kept, 1 <= num_elites <= num_samples.
-        initial_std: first and largest std, in half widths of the box.
+        initial_std: first std, in half widths of the box.
         min_std: smallest std, in half widths of the box; keeps a clipped or tied population moving.
 
     Raises: ValueError: a setting out of range.
@@ -37,6 +38,7 @@ def cross_entropy(
         num_elites=num_elites,
         initial_std=initial_std,
         min_std=min_std,
+        max_std=math.inf,
         weigh=lambda values: jnp.full_like(values, 1 / num_elites),
         keep_initial=False,
     )

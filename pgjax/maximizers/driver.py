@@ -28,7 +28,8 @@ class Maximum(NamedTuple):
 
     Fields:
         action: shape `[N]`, inside the box.
-        value: objective(action) as it was evaluated; -inf if no evaluation gave a finite number.
+        value: objective(action) as it was evaluated, in the action's dtype; -inf if no evaluation gave a finite
+            number.
         upper_bound: certified bound on the maximum; +inf where nothing is certified.
         num_evaluations: objective calls without gradient, the initial action's included.
         num_gradients: objective calls with gradient.
@@ -83,10 +84,10 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
         more call. The other fields, the trace, `box` and `initial` have gradient zero.
     """
     check_count("num_steps", num_steps)
-    if not isinstance(box, Box):
-        raise ValueError(f"box must be a pgjax.Box(low, high); got {type(box).__name__}")
+    _check_types(key, box, maximizer)
     low, high, starts = jax.lax.stop_gradient(_bounds_and_starts(box, initial))
     _check_objective(objective, starts[0])
+    objective = _in_dtype(objective, low.dtype)
     width = high - low
 
     def to_action(point):
@@ -111,7 +112,7 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
         return (state, best), (best if return_trace else None)
 
     unroll = num_steps if num_steps <= _MAX_UNROLLED_STEPS else 1
-    (_, best), trace = jax.lax.scan(step, (state, best), noise.split(key_steps, num_steps), unroll=unroll)
+    (_, best), trace = noise.scan_keys(step, (state, best), key_steps, num_steps, unroll)
     best = best._replace(value=_by_envelope(objective, best.action, best.value))
     return (best, trace) if return_trace else best
 
@@ -152,8 +153,7 @@ def maximize_batch(
     num_states = _num_states(states)
     if block_size is not None:
         check_count("block_size", block_size)
-    if not isinstance(box, Box):
-        raise ValueError(f"box must be a pgjax.Box(low, high); got {type(box).__name__}")
+    _check_types(key, box, maximizer)
     propose, starts = (initial, None) if callable(initial) else (None, initial)
     if starts is not None:
         starts = jnp.asarray(starts)
@@ -230,11 +230,29 @@ def _by_envelope(objective: Objective, action: Array, value: Array) -> Array:
     return at_maximum(*jax.lax.stop_gradient((value, action)), *closed_over)
 
 
+def _check_types(key: Key, box: Box, maximizer: Maximizer) -> None:
+    is_typed = jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key)
+    if jnp.ndim(key) != (0 if is_typed else 1):
+        raise ValueError(f"key must be one random key (vmap over more); got shape {jnp.shape(key)}")
+    if not isinstance(box, Box):
+        raise ValueError(f"box must be a pgjax.Box(low, high); got {type(box).__name__}")
+    if not isinstance(maximizer, Maximizer):
+        what = getattr(maximizer, "__name__", type(maximizer).__name__)
+        raise ValueError(
+            f"maximizer must be made by a function of pgjax.maximizers, with its settings; got {what}"
+        )
+
+
 def _check_objective(objective: Objective, action: Array) -> None:
     value = jax.eval_shape(objective, action)
     shape = getattr(value, "shape", None)
     if shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"objective must return one floating number, shape (), for one action; got {value}")
+
+
+def _in_dtype(objective: Objective, dtype: Any) -> Objective:
+    """The objective in the box's dtype, which holds its numbers: a search adds and bounds them."""
+    return lambda action: jnp.asarray(objective(action)).astype(dtype)
 
 
 def _first(starts: Array, initial: Candidates) -> Maximum:

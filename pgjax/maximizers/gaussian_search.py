@@ -19,6 +19,7 @@ def gaussian_search(
     num_elites: int,
     initial_std: float,
     min_std: float,
+    max_std: float,
     weigh: Callable[[Array], Array],
     keep_initial: bool,
 ) -> Maximizer:
@@ -28,7 +29,7 @@ def gaussian_search(
     too.
 
     Args:
-        num_samples, num_elites, initial_std, min_std: as in `cross_entropy`.
+        num_samples, num_elites, initial_std, min_std, max_std: as in `cross_entropy` and `mppi`.
         weigh: values of the elites `[num_elites]`, -inf where not finite, to weights that sum to 1.
         keep_initial: whether the initial actions stand for election with the samples of every step.
 
@@ -66,6 +67,6 @@ def gaussian_search(
             num_samples + 1,
             0,
         )
-        return (mean, jnp.clip(std, min_std, initial_std), kept), candidates
+        return (mean, jnp.clip(std, min_std, max_std), kept), candidates
 
     return Maximizer(init, step, lambda _: num_samples)

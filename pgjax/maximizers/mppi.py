@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 
 from pgjax.maximizers.base import Maximizer
 from pgjax.maximizers.gaussian_search import gaussian_search
+from pgjax.types import Array
 
 
 @functools.lru_cache(typed=True)
@@ -40,13 +42,21 @@ def mppi(
         appendix H. Deviation: the proposals come on top of the samples; the best action found is returned, not
         one drawn from the elites.
     """
-    if not temperature >= 0:
-        raise ValueError(f"temperature must not be negative; got {temperature}")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be finite and not negative; got {temperature}")
     return gaussian_search(
         num_samples=num_samples,
         num_elites=num_elites,
         initial_std=initial_std,
         min_std=min_std,
-        weigh=lambda values: jax.nn.softmax(temperature * jnp.maximum(values, jnp.finfo(values.dtype).min)),
+        max_std=initial_std,
+        weigh=lambda values: _exponential_weights(values, temperature),
         keep_initial=True,
     )
+
+
+def _exponential_weights(values: Array, temperature: float) -> Array:
+    """exp(temperature * (value - best)), normalized; equal ones where no value is finite."""
+    finite = jnp.isfinite(values)
+    scores = jnp.where(finite, temperature * (values - jnp.max(values)), -jnp.inf)
+    return jax.nn.softmax(jnp.where(jnp.any(finite), scores, 0))

@@ -82,7 +82,7 @@ def _with_found(
         state, found = search.step(key, objective, state)
         return state, jax.tree.map(jnp.asarray, found)
 
-    _, later = jax.lax.scan(step, state, noise.split(key_steps, num_steps))
+    _, later = noise.scan_keys(step, state, key_steps, num_steps)
     parts = [part for part in (initial, first) if part is not None]
     return Candidates(
         jnp.concatenate([*(part.points for part in parts), later.points.reshape(-1, initial.points.shape[1])]),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from pgjax.types import Array, Box
+from pgjax.types import Array, ArrayLike, Box
 
 
 class Problem(NamedTuple):
@@ -37,13 +37,21 @@ def box_or_cube(box: Box | None, num_dims: int) -> Box:
     """The box, checked to have N dimensions, or [-1, 1]^N for None."""
     if box is None:
         return Box(np.full(num_dims, -1.0), np.full(num_dims, 1.0))
+    if not isinstance(box, Box):
+        raise ValueError(f"box must be a pgjax.Box(low, high); got {type(box).__name__}")
     if box.num_dims != num_dims:
         raise ValueError(f"box must have num_dims = {num_dims} dimensions; got {box.num_dims}")
     return box
 
 
+def as_floating(action: ArrayLike) -> Array:
+    """The action, integers as floating numbers of the default dtype: a problem's own numbers take its dtype."""
+    action = jnp.asarray(action)
+    return action if jnp.issubdtype(action.dtype, jnp.floating) else action.astype(float)
+
+
 def to_cube(box: Box, action: Array) -> Array:
-    """The action in half widths of the box from its center; 0 in a dimension without width."""
+    """The floating action in half widths of the box from its center; 0 in a dimension without width."""
     half_width = (box.high - box.low) / 2
     scale = np.where(half_width > 0, 1 / np.where(half_width > 0, half_width, 1), 0)
     center = (box.low + box.high) / 2

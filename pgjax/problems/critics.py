@@ -14,7 +14,7 @@ from flax import serialization
 
 from pgjax.checks import check_count
 from pgjax.networks import QNetwork
-from pgjax.problems.base import Problem
+from pgjax.problems.base import Problem, as_floating
 from pgjax.types import Array, Box, Params
 
 Stage = Literal["early", "middle", "late"]
@@ -112,6 +112,7 @@ def critic_problem(name: str | Path, num_states: int | None = None) -> Problem:
         raise ValueError(f"num_states must be at most {len(brackets.states)}, of {name}; got {num_states}")
 
     def objective(state: Array, action: Array) -> Array:
+        action = as_floating(action)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, action.dtype), critic.params)
         return cast(Array, critic.module.apply(params, state, action))
 

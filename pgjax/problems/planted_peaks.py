@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgjax.checks import check_count
-from pgjax.problems.base import Problem, box_or_cube, from_cube, to_cube
+from pgjax.problems.base import Problem, as_floating, box_or_cube, from_cube, to_cube
 from pgjax.types import Array, Box, Key
 
 _CENTERS = (-0.9, 0.9)  # in half widths of the box: no tip is at a bound
@@ -55,6 +55,7 @@ def planted_peaks(
     ) * jnp.asarray(box.high > box.low, jnp.float32).reshape(1, 1, num_dims)  # a fixed dimension has z = 0
 
     def objective(state: Array, action: Array) -> Array:
+        action = as_floating(action)
         offset = to_cube(box, action)[None] - state[num_peaks:].reshape(num_peaks, num_dims)
         scaled = jnp.einsum("pij,pj->pi", jnp.asarray(matrices, action.dtype), offset, precision="highest")
         square = jnp.sum(jnp.square(scaled), axis=-1)

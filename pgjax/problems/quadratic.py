@@ -12,7 +12,7 @@ import scipy.linalg
 from scipy.sparse import csgraph
 
 from pgjax.checks import check_count
-from pgjax.problems.base import Problem, box_or_cube
+from pgjax.problems.base import Problem, as_floating, box_or_cube
 from pgjax.types import Array, Box, Key
 
 _MAX_BLOCK = 8  # 3^8 = 6,561 faces
@@ -63,6 +63,7 @@ def quadratic(
     states = jax.random.normal(key_states, (num_states, num_dims))
 
     def objective(state: Array, action: Array) -> Array:
+        action = as_floating(action)
         row = jnp.asarray(matrix, action.dtype)
         return 0.5 * action @ jnp.matmul(row, action, precision="highest") + jnp.matmul(
             state, action, precision="highest"
@@ -85,10 +86,15 @@ def box_quadratic_maximum(matrix: np.ndarray, linear: np.ndarray, box: Box) -> t
         box: the actions.
 
     Returns: the maximizing actions `[B, N]` and the maxima `[B]`.
-    Raises: ValueError: a block of more than 8 dimensions.
+    Raises: ValueError: shapes that do not fit, a matrix that is not symmetric, a block of more than 8 dimensions.
     Cost: 3^N linear solves and 3^N B evaluations a block, on the host.
     """
-    low, high = np.asarray(box.low, np.float64), np.asarray(box.high, np.float64)
+    matrix, linear, low, high = (np.asarray(x, np.float64) for x in (matrix, linear, box.low, box.high))
+    num_dims = box.num_dims
+    if matrix.shape != (num_dims, num_dims) or not np.allclose(matrix, matrix.T):
+        raise ValueError(f"matrix must be symmetric with shape {(num_dims, num_dims)}, as the box; got {matrix}")
+    if linear.ndim != 2 or linear.shape[1] != num_dims:
+        raise ValueError(f"linear must have shape [B, {num_dims}], as the box; got {linear.shape}")
     num_blocks, block_of = csgraph.connected_components(matrix != 0, directed=False)
     best_action, maximum = np.empty_like(linear), np.zeros(len(linear))
     for block in range(num_blocks):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgjax.checks import check_count
-from pgjax.problems.base import Problem, box_or_cube, from_cube, to_cube
+from pgjax.problems.base import Problem, as_floating, box_or_cube, from_cube, to_cube
 from pgjax.types import Array, Box, Key
 
 _MAX_SHIFT = 1.2  # half widths of the box: one optimum in six lies outside, and the maximum at or near a bound
@@ -75,7 +75,7 @@ def separable(
     states = jax.random.uniform(key, (num_states, num_dims), minval=-_MAX_SHIFT, maxval=_MAX_SHIFT)
 
     def objective(state: Array, action: Array) -> Array:
-        return -jnp.sum(term(scale * (to_cube(box, action) - state), jnp))
+        return -jnp.sum(term(scale * (to_cube(box, as_floating(action)) - state), jnp))
 
     shift = np.asarray(states, np.float64)
     cube = _minimize(lambda z: term(scale * (z - shift[..., None]), np), shift) * (box.high > box.low)
