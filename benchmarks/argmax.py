@@ -68,7 +68,7 @@ class Options:
     methods: tuple[str, ...] = ()
     """Families to run, "policy", and "peers": public maximizers beside pgjax; default all."""
     update: bool = False
-    """Go on with the output: keep its other rows, and write it after every problem."""
+    """Go on with the output: keep its other rows, and write it after every problem (Ctrl-C loses one)."""
     output: Path = Path("results/argmax.json")
     """The JSON to write; the figures lie beside it."""
 
@@ -91,6 +91,7 @@ class Options:
         command_line.check_output(self.output)
         if self.update and self.output.exists():
             earlier, now = harness.read_json(self.output)["machine"], harness.machine_record()
+            now["versions"] = {name: now["versions"].get(name) for name in earlier["versions"]}
             for part in SAME_MACHINE:
                 if earlier[part] != now[part]:
                     raise ValueError(f"--update: expected {part} {earlier[part]}, as before; got {now[part]}")
@@ -132,7 +133,8 @@ def run_problem(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What the problem is, and its rows."""
     everywhere = name in argmax_cases.TIMED_EVERYWHERE
-    batch_sizes = options.batch_sizes if everywhere else (max(s for s in options.batch_sizes if s <= 256),)
+    small = [size for size in options.batch_sizes if size <= 256] or [options.batch_sizes[0]]
+    batch_sizes = options.batch_sizes if everywhere else (small[-1],)
     steps = TRAINING_STEPS_FULL if options.full else TRAINING_STEPS
     steps = steps if any("policy" in family for family in options.methods or ("policy",)) else 0
     case = argmax_cases.make_case(name, "report", max(256, *batch_sizes), steps)

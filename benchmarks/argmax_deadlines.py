@@ -139,7 +139,8 @@ def _advice(choice: Choice | None, rows: Sequence[Row], best: Mapping[str, Choic
     if choice is not None:
         median, p99 = time_text(choice.time_per_call_s), time_text(choice.time_per_call_p99_s)
         lost = _loss(choice, rows, result)
-        return f"use {label(choice._asdict())}: {lost}; a call takes {median} (99th percentile {p99})"
+        time = f"{median} (99th percentile of at most 50: {p99})"
+        return f"use {label(choice._asdict())}: {lost}; a call takes {time}"
     if ARM not in best:
         return "no search fits on every problem" if best else "no search fits"
     lost = regret_text(best[ARM].regret_by_problem[ARM])

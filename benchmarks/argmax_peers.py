@@ -27,7 +27,6 @@ from scipy.stats import qmc
 import pgjax
 from pgjax import maximizers
 
-PROBLEMS = ("six_joint_arm", "critic_2x64")
 GOALS = {1: 1.0, 4096: 3.0}  # times as fast as each peer, at no more regret
 NUM_POINTS, NUM_STARTS, MAX_STEPS, MEMORY = 512, 8, 30, 5
 POPULATION, INITIAL_SIGMA = 32, 0.6
@@ -176,7 +175,7 @@ PEERS = (
 
 
 def measure(
-    tasks: Sequence[methods.Task] | None = None,
+    tasks: Sequence[methods.Task],
     batch_sizes: Sequence[int] = tuple(GOALS),
     *,
     peers: Sequence[Peer] = PEERS,
@@ -191,13 +190,11 @@ def measure(
     them alike; on a critic, against the best action that anyone found.
 
     Args:
-        tasks: default the arm and a critic, of the largest batch size.
+        tasks: of the largest batch size.
         num_regret_states: states to judge by; a batch has no more than its own.
         num_looped_states: states of a batch that a peer in a Python loop is timed on (`states_timed`).
         limits: of `harness.time_interleaved`.
     """
-    size = max(num_regret_states, *batch_sizes)
-    tasks = tasks or [methods.make_task(name, size, jax.random.key(0)) for name in PROBLEMS]
     present = [peer for peer in peers if importlib.util.find_spec(peer.package)]
     rows = []
     for task in tasks:

@@ -48,7 +48,7 @@ def _short_name(row: Mapping[str, Any]) -> str:
 def draw_dimension(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """Regret against dimensions n at the budget with most rows: a panel a family of problems, a line a method.
 
-    Black lines are what theory says of uniform search and of grids (see `uniform_search_theory`, `grid_theory`),
+    Red lines are what theory says of uniform search and of grids (see `uniform_search_theory`, `grid_theory`),
     each scaled to meet the measured point nearest to six dimensions: the course is theory's, the height is not.
     """
     budget, panel_rows = _sweep(rows, result)
@@ -178,7 +178,7 @@ def _draw_theory(axes: Axes, rows: Rows, orders: Sequence[int], budget: int) -> 
         course = [(n, scale * theory(n, budget, order)) for n in dims]
         shown = [point for point in course if point[1] >= REGRET_FLOOR]
         label = f"theory, {method}{rate}"
-        axes.plot(*zip(*shown, strict=True), color="black", linewidth=1, linestyle=stroke, label=label)
+        axes.plot(*zip(*shown, strict=True), color="crimson", linewidth=1, linestyle=stroke, label=label)
 
 
 def _draw_lines(axes: Axes, rows: Rows, field: str, styles: Mapping[str, Mapping[str, Any]]) -> None:

@@ -46,9 +46,9 @@ def run_and_write(
     try:
         result = run(options)
     except KeyboardInterrupt:
-        console.print("interrupted; nothing was written, earlier results are as they were")
+        console.print("interrupted; what was being measured is lost, results written before are as they were")
         return 130
-    if not result["rows"]:
+    if not result["rows"] and not result.get("peers"):
         console.print("no method was measured: the ones asked for do not run on these problems")
         return 1
     harness.write_json(options.output, result)

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "chex", "numpy", "torch")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "chex", "numpy", "scipy", "torch", "evosax", "jaxopt")
 ENVIRONMENT = re.compile(r"(XLA|JAX|LIBTPU|OMP|MKL|OPENBLAS|CUDA|NVIDIA_TF32)_")
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 

@@ -131,7 +131,7 @@ def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
 def small_run(tmp_path_factory):
     """A small run without a policy: its JSON and its output."""
     output = tmp_path_factory.mktemp("run") / "small.json"
-    arguments = ("--problem", "six_joint_arm_step", "--methods", "CEM", "coordinate zoom", "--budgets", "32")
+    arguments = ("--problem", "six_joint_arm_step", "--methods", "coordinate zoom", "--budgets", "32")
     arguments += ("--batch-sizes", "16", "--output", output)
     with pytest.MonkeyPatch.context() as monkeypatch, argmax.CONSOLE.capture() as capture:
         monkeypatch.setattr(argmax, "TRAINING_STEPS", 0)
