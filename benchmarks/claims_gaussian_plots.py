@@ -1,4 +1,4 @@
-"""Draw claim b: what full covariance gains by how strongly the actions are coupled, and both Gaussians of two actions.
+"""Draw claim b: what full covariance gains where the reward couples the actions, and why, with two of them.
 
 Reads the JSON's data alone.
 """

@@ -1,4 +1,4 @@
-"""Claim b: what was said before, every exact number, the chapter's gaps, what full covariance costs, the figure."""
+"""Claim b: what was said before, every exact number, the chapter's gaps, full covariance's cost, the figure."""
 
 import claims_gaussian
 import claims_gaussian_plots
@@ -38,7 +38,7 @@ def test_statements_are_there_before_the_run(small_run):
 def test_every_exact_statement_holds(small_run):
     rows, _ = small_run
     exact = {name: row for name, row in rows.items() if row["says"] == "exact"}
-    assert len(exact) == 22
+    assert len(exact) == 24
     assert {name: row["interval"] for name, row in exact.items() if row["verdict"] != "holds"} == {}
     for name in ("score size", "covariance", "learned 0.9"):
         assert len(set(rows[name]["values"])) == NUM_SEEDS
@@ -122,10 +122,8 @@ def test_the_figure_shows_the_gain_and_the_plane(small_run, tmp_path):
         claims_gaussian_plots.draw({"figure": data | {"learned": []}, "rows": []})
 
 
-def test_an_ellipse_holds_its_mass(rng):
+def test_an_ellipse_holds_its_mass():
     covariance = np.array([[2.0, -0.9], [-0.9, 0.5]])
-    radii = np.sum(claims_gaussian_plots.ellipse(covariance) @ np.linalg.inv(covariance) * 1.0, axis=-1)
-    assert np.all(np.isfinite(radii))
     points = claims_gaussian_plots.ellipse(covariance)
     squared = np.einsum("ni,ij,nj->n", points, np.linalg.inv(covariance), points)
     np.testing.assert_allclose(squared, stats.chi2.ppf(claims_gaussian_plots.MASS, 2))
