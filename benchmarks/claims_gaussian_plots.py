@@ -14,7 +14,8 @@ from plots import COLORS, POLICY_COLOR, TEXT_SIZE
 
 LOOKS = {"diagonal": (COLORS[0], "o", "--"), "full": (POLICY_COLOR, "^", "-")}
 MASS = 0.95  # of a Gaussian within its ellipse
-HALF_WIDTH = 3.0  # of the plane, in diagonal standard deviations
+HALF_WIDTH = 3.0  # of the plane, in standard deviations of the full Gaussian
+TALL = 1.35  # so that the legend has room above the ellipses
 
 
 def draw(claim: Mapping[str, Any]) -> Figure:
@@ -38,7 +39,7 @@ def draw_gain(panel: Axes, data: Mapping[str, Any]) -> None:
     panel.plot(data["curve"]["correlation"], data["curve"]["gap"], color="0.3", linewidth=1.5, label="exact")
     for i, point in enumerate(data["learned"]):
         errors = np.abs(np.asarray(point["interval"])[:, None] - point["value"])
-        label = f"learned: mean of the middle half of {data['num_seeds']} seeds, 95 %" if i == 0 else None
+        label = f"learned: mean of the middle half of {data['num_seeds']} seeds, 95 % interval" if i == 0 else None
         panel.errorbar(
             point["correlation"],
             point["value"],
@@ -51,7 +52,7 @@ def draw_gain(panel: Axes, data: Mapping[str, Any]) -> None:
             label=label,
         )
         panel.annotate(
-            f"{point['value']:.3g}",
+            f"{round(point['value'], 2) + 0:.2f}",  # + 0 makes -0 a 0
             (point["correlation"], point["value"]),
             (-7, 6),
             textcoords="offset points",
@@ -71,11 +72,11 @@ def draw_plane(panel: Axes, plane: Mapping[str, Any]) -> None:
     """Contours of the reward, and samples and ellipses of the best Gaussian of each family."""
     covariances = {name: np.asarray(matrix) for name, matrix in plane["covariance"].items()}
     half = HALF_WIDTH * float(np.sqrt(covariances["full"][0, 0]))
-    grid = np.linspace(-half, half, 101)
-    points = np.stack(np.meshgrid(grid, grid), axis=-1)
+    across, along = np.linspace(-half, half, 101), np.linspace(-half, TALL * half, 131)
+    points = np.stack(np.meshgrid(across, along), axis=-1)
     reward = -np.einsum("...i,ij,...j->...", points, np.asarray(plane["curvature"]), points)
     levels = reward.min() * np.linspace(0.9, 0.0, 12) ** 2
-    panel.contour(grid, grid, reward, levels=levels, colors="0.75", linewidths=0.7, linestyles="-")
+    panel.contour(across, along, reward, levels=levels, colors="0.75", linewidths=0.7, linestyles="-")
     for name, covariance in covariances.items():
         color, marker, line = LOOKS[name]
         samples = np.asarray(plane["samples"][name])
@@ -86,7 +87,7 @@ def draw_plane(panel: Axes, plane: Mapping[str, Any]) -> None:
     panel.set_title(title, fontsize=TEXT_SIZE + 1)
     panel.set_xlabel("action 1, less the optimum", fontsize=TEXT_SIZE)
     panel.set_ylabel("action 2, less the optimum", fontsize=TEXT_SIZE)
-    panel.set(xlim=(-half, half), ylim=(-half, 1.3 * half), aspect="equal")
+    panel.set(xlim=(-half, half), ylim=(-half, TALL * half), aspect="equal")
     panel.legend(loc="upper right", fontsize=TEXT_SIZE, framealpha=1, edgecolor="none")
     panel.tick_params(labelsize=TEXT_SIZE)
 
