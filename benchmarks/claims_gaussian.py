@@ -94,21 +94,22 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
     """
     keys_moments, keys_learning = jax.random.split(jax.random.key(seed), (2, num_seeds))
     seeds: dict[str, Any] = measure_times()
+    learned = learn_all(keys_learning)
     with jax.enable_x64(True):
         moments = jax.jit(functools.partial(jax.lax.map, moments_of_seed))(keys_moments)
         cases = {**parity(), **num_parameters(), **{k: moments.pop(k) for k in ("kl_fisher", "kl_fisher full")}}
         exact = np.asarray(jax.jit(jax.vmap(exact_gaps))(np.stack([*map(equicorrelation, (*GAPS, *CURVE))])))
+        gaps_learned = gaps_of(*learned)
         plane = gaussians_in_the_plane(seed)
     cases |= {f"gap {r:g}": gaps for r, gaps in zip(GAPS, exact, strict=False)}
-    gaps_learned = learned_gaps(keys_learning)
     seeds |= moments | {f"learned {r:g}": gaps for r, gaps in zip(GAPS, gaps_learned, strict=True)}
     rows = {
         name: judge(statement, seeds[name]) if name in seeds else judge(statement, cases[name], over="cases")
         for name, statement in STATEMENTS.items()
     }
     curve = {"correlation": CURVE.tolist(), "gap": exact[len(GAPS) :, 0].tolist()}
-    learned = [{"correlation": r} | {k: rows[f"learned {r:g}"][k] for k in ("value", "interval")} for r in GAPS]
-    figure = {"num_dims": NUM_DIMS, "num_seeds": num_seeds, "curve": curve, "learned": learned, "plane": plane}
+    points = [{"correlation": r} | {k: rows[f"learned {r:g}"][k] for k in ("value", "interval")} for r in GAPS]
+    figure = {"num_dims": NUM_DIMS, "num_seeds": num_seeds, "curve": curve, "learned": points, "plane": plane}
     return {"rows": list(rows.values()), "figure": figure}
 
 
@@ -313,24 +314,27 @@ def objective(bandit: QuadraticBandit, pi: DiagonalNormal | MultivariateNormal) 
     return bandit.expected_reward(pi) + TEMPERATURE * pi.entropy()
 
 
-def learned_gaps(keys: jax.Array) -> np.ndarray:
-    """The gap over tau of learned policies, judged exactly in float64; `[correlations, seeds]`."""
-    curvatures = jnp.stack([jnp.asarray(equicorrelation(r), jnp.float32) for r in GAPS])
-    learn_all = jax.vmap(jax.vmap(learn, (None, 0)), (0, None))
-    learned = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.jit(learn_all)(curvatures, keys))
+def learn_all(keys: jax.Array) -> tuple[np.ndarray, dict[str, Any]]:
+    """What `learn` gives for every correlation and key, `[correlations, seeds, ...]`."""
+    curvatures = np.stack([equicorrelation(r) for r in GAPS]).astype(np.float32)
+    return jax.jit(jax.vmap(jax.vmap(learn, (None, 0)), (0, None)))(curvatures, keys)
+
+
+def gaps_of(optimum: np.ndarray, params: dict[str, Any]) -> np.ndarray:
+    """The gap over tau of learned policies, exactly; `[correlations, seeds]`."""
 
     def gap(curvature, optimum, params):
         bandit = QuadraticBandit(optimum, curvature, jnp.zeros(()))
         full, diagonal = (objective(bandit, gaussian(params[family])) for family in ("full", "diagonal"))
         return (full - diagonal) / TEMPERATURE
 
-    with jax.enable_x64(True):
-        exact = np.stack([equicorrelation(r) for r in GAPS])
-        return np.asarray(jax.jit(jax.vmap(jax.vmap(gap, (None, 0, 0))))(exact, *learned))
+    curvatures = np.stack([equicorrelation(r) for r in GAPS])
+    in_float64 = jax.tree.map(lambda x: np.asarray(x, np.float64), (optimum, params))
+    return np.asarray(jax.jit(jax.vmap(jax.vmap(gap, (None, 0, 0))))(curvatures, *in_float64))
 
 
 def learn(curvature: jax.Array, key: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
-    """A problem's optimum, and the parameters of both families learned on it from one start and the same noise."""
+    """A problem's optimum, and the parameters of both families learned on it from one start."""
     key_optimum, key_mean, key_train = jax.random.split(key, 3)
     optimum, mean = (jax.random.normal(k, (NUM_DIMS,)) for k in (key_optimum, key_mean))
     bandit = QuadraticBandit(optimum, curvature, jnp.zeros(()))
@@ -362,7 +366,8 @@ def train(bandit: QuadraticBandit, params: dict[str, Any], keys: jax.Array) -> d
 
     def step(carry, key):
         params, state = carry
-        gradient = {family: jax.grad(loss)(params[family], key) for family in params}
+        keys = dict(zip(params, jax.random.split(key, len(params)), strict=True))
+        gradient = {family: jax.grad(loss)(params[family], keys[family]) for family in params}
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state), None
 
