@@ -1,8 +1,8 @@
 """Claim d: where states look alike, stochastic policies are best, and policy gradient finds them.
 
-The aliased gridworld: what each class of policies is worth, exactly, and what learning from sampled episodes reaches
-in each: actor-critic without memory, Q-learning without and with memory of the last observation. The short corridor
-with switched actions: its best policy, and the mean and variance of REINFORCE's gradient.
+The aliased gridworld: what each class of policies is worth, exactly, and what learning from sampled episodes
+reaches in each: actor-critic without memory, Q-learning without and with memory of the last observation. The short
+corridor with switched actions: its best policy, and the mean and variance of REINFORCE's gradient.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def draw_classes(panel: Axes, classes: Sequence[Mapping[str, Any]], into_skull: 
 def draw_exact(panel: Axes, i: int, value: float) -> None:
     """A class's exact value: a mark with its number; minus infinity in words."""
     if math.isinf(value):
-        text = "−∞: two of five starts never arrive"
+        text = "$-\\infty$: from two of five cells it never arrives"
         panel.annotate(
             text,
             (LOWEST, i - 0.32),
