@@ -1,4 +1,4 @@
-"""Claim c: statements before the run, numbers known from theory, what is contradicted and what mends it, the figure."""
+"""Claim c: statements before the run, known numbers, what is contradicted and what mends it, the figure."""
 
 import claims_games
 import claims_games_plots
