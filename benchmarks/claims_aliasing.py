@@ -7,6 +7,7 @@ corridor with switched actions: its best policy, and the mean and variance of RE
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from pgjax import environments as envs
 
 DISCOUNTS = (1.0, 0.9)
 SKULL, MILD, EQUAL, SEVERE = -10.0, -4.0, -5.0, -100.0  # what the skull costs
+NUM_STARTS = 4  # of the search for the best stochastic policy
 BASELINES = {"none": 0.0, "J": -12.0, "best": -12.36}
 CORRIDOR_POINTS = (0.05, 0.25, 0.5, 0.95)  # probabilities of right
 
@@ -95,14 +97,12 @@ TRAPS = {
         at(f"best deterministic policy without memory, skull {SKULL:g}", 1), VALUE, -5.8, relative=1e-9
     ),
     "mild": Statement(
-        at(f"best stochastic less best deterministic policy, skull {MILD:g}", 1), VALUE, low=0.01, says="chapter"
+        at(f"50/50 less best deterministic policy, skull {MILD:g}", 1), VALUE, low=0.01, says="chapter"
     ),
     "mild best": exactly(
         at(f"best deterministic policy without memory, skull {MILD:g}", 1), VALUE, -3.4, relative=1e-9
     ),
-    "equal": exactly(
-        at(f"50/50 less the best deterministic policy, skull {EQUAL:g}", 1), VALUE, 0.0, absolute=1e-9
-    ),
+    "equal": exactly(at(f"50/50 less best deterministic policy, skull {EQUAL:g}", 1), VALUE, 0.0, absolute=1e-9),
     "limit": exactly(
         at(f"best deterministic policy without memory, skull {SEVERE:g}", 1),
         LIMITED,
@@ -194,7 +194,9 @@ def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
     Returns: "rows" (`claims_rows.judge`), and the figure's data.
     """
     with jax.enable_x64(True):
-        exact = {**class_values(), **traps(), **corridor_values()}
+        exact = deterministic_values()
+        exact |= class_values(exact)
+        exact |= traps(exact) | corridor_values()
     sampled = learned_values(num_seeds, seed) | sampled_gradients(num_seeds, seed)
     rows = {
         name: judge(statement, sampled[name], over="seeds")
@@ -205,10 +207,9 @@ def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
     return {"rows": list(rows.values()), "figure": figure_data(rows)}
 
 
-def class_values() -> dict[str, float]:
-    """What each class of policies is worth, and the classes' differences."""
+def class_values(deterministic: Mapping[str, float]) -> dict[str, float]:
+    """What each class of policies is worth, and the classes' differences; of deterministic ones it is given."""
     grid = envs.aliased_gridworld()
-    around = skull_out_of_reach(grid)
     fixed = {
         "50/50 in the grey cells": envs.toward_treasure(0.5),
         "0.1-greedy": envs.toward_treasure(1 - EPSILON / 2),
@@ -221,9 +222,8 @@ def class_values() -> dict[str, float]:
         best = {name: float(values[j, i]) for j, name in enumerate(fixed)} | {
             "sees the state": envs.optimal_policy(grid, discount).value,
             "with memory": envs.best_memory_policy(grid, discount).value,
-            "stochastic": envs.best_stochastic_policy(grid, discount).value,
-            "deterministic": envs.best_deterministic_policy(grid, discount).value,
-            "deterministic, around the skull": envs.best_deterministic_policy(around, discount).value,
+            "stochastic": envs.best_stochastic_policy(grid, discount, num_starts=NUM_STARTS).value,
+            "deterministic": deterministic[f"deterministic {discount:g}"],
         }
         best["chance"] = best["stochastic"] - best["deterministic"]
         best["memory"] = best["with memory"] - best["stochastic"]
@@ -239,28 +239,47 @@ def skull_out_of_reach(grid: envs.TabularMDP) -> envs.TabularMDP:
     return grid._replace(transition=transition)
 
 
-def traps() -> dict[str, float]:
-    """Where the claim depends on the skull and on the time limit, and the value of a grey cell."""
+def deterministic_values() -> dict[str, float]:
+    """The best deterministic memoryless policies: by discount, skull and time limit; and how many arrive."""
+    grids = {skull: envs.aliased_gridworld(skull_reward=skull) for skull in (SKULL, MILD, EQUAL, SEVERE)}
+    around = skull_out_of_reach(grids[SKULL])
+    treasure = np.where(
+        around.terminal[:, None], 0, around.transition[:, :, 6]
+    )  # the chance to arrive, as a reward
+    problems = {f"deterministic {discount:g}": (grids[SKULL], discount) for discount in DISCOUNTS}
+    problems |= {f"deterministic, around the skull {discount:g}": (around, discount) for discount in DISCOUNTS}
+    problems |= {f"skull {skull:g}": (grids[skull], 1.0) for skull in (MILD, EQUAL)}
+    problems["arrivals"] = around._replace(reward=treasure), 1.0
+    limited = {"limit": (grids[SEVERE], 1.0), "limit suicide": (grids[SKULL], 1.0)}
+    return best_deterministic(problems) | best_deterministic(limited, time_limit=TIME_LIMIT)
 
-    def best(skull, **settings):
-        return envs.best_deterministic_policy(envs.aliased_gridworld(skull_reward=skull), **settings).value
 
-    grid, fair = envs.aliased_gridworld(), envs.toward_treasure(0.5)
-    around = skull_out_of_reach(grid)
-    treasure = np.where(grid.terminal[:, None], 0, around.transition[:, :, 6])  # the chance to arrive, as a reward
-    mild = best(MILD)
-    found = {
-        "arrivals": envs.best_deterministic_policy(around._replace(reward=treasure)).value,
-        "suicide": best(SKULL),
-        "mild": envs.best_stochastic_policy(envs.aliased_gridworld(skull_reward=MILD)).value - mild,
-        "mild best": mild,
-        "equal": float(envs.start_value(grid, fair)) - best(EQUAL),
-        "limit": best(SEVERE, time_limit=TIME_LIMIT),
-        "limit suicide": best(SKULL, time_limit=TIME_LIMIT),
+def best_deterministic(
+    problems: Mapping[str, tuple[envs.TabularMDP, float]], *, time_limit: int | None = None
+) -> dict[str, float]:
+    """The value of the best deterministic memoryless policy in each gridworld, by trying all; compiled once."""
+    policies = np.eye(4)[list(itertools.product(range(4), repeat=4))]
+
+    def best(mdp, discount):
+        return jnp.max(jax.vmap(lambda pi: envs.start_value(mdp, pi, discount, time_limit=time_limit))(policies))
+
+    mdps, discounts = zip(*problems.values(), strict=True)
+    values = jax.jit(jax.vmap(best))(jax.tree.map(lambda *x: np.stack(x), *mdps), np.array(discounts))
+    return dict(zip(problems, map(float, values), strict=True))
+
+
+def traps(found: Mapping[str, float]) -> dict[str, float]:
+    """Where the claim depends on the skull, and the value of a grey cell; from what was found so far."""
+    grid, fair, discounts = envs.aliased_gridworld(), envs.toward_treasure(0.5), (*DISCOUNTS, 0.5)
+    grey = jax.jit(jax.vmap(lambda g: envs.policy_value(grid, fair, g)[1]))(jnp.array(discounts))
+    half = found["50/50 in the grey cells 1"]  # whatever the skull, which it never meets
+    return {
+        "suicide": found["deterministic 1"],
+        "mild best": found[f"skull {MILD:g}"],
+        "mild": half - found[f"skull {MILD:g}"],
+        "equal": half - found[f"skull {EQUAL:g}"],
+        **{f"grey {discount:g}": float(value) for discount, value in zip(discounts, grey, strict=True)},
     }
-    discounts = (*DISCOUNTS, 0.5)
-    values = jax.jit(jax.vmap(lambda g: envs.policy_value(grid, fair, g)[1]))(jnp.array(discounts))
-    return found | {f"grey {discount:g}": float(v) for discount, v in zip(discounts, values, strict=True)}
 
 
 def corridor_values() -> dict[str, float]:
@@ -302,24 +321,20 @@ def sampled_gradients(num_seeds: int, seed: int) -> dict[str, np.ndarray]:
 def learned_values(num_seeds: int, seed: int) -> dict[str, np.ndarray]:
     """What the learners' policies are worth, evaluated exactly in float64, for each seed."""
     grid = envs.aliased_gridworld()
-    memory = remembering(grid)
-    forgetful = memory.observation % (np.max(grid.observation) + 1)
-    seen, size = np.stack([forgetful, memory.observation]), int(np.max(memory.observation)) + 1
     key_actor, key_q = jax.random.split(jax.random.key(seed))
 
     def learn(learner, key):  # leads with [discount, seed]
         keys = jax.random.split(key, num_seeds)
         return jax.vmap(lambda g: jax.vmap(lambda k: learner(k, g))(keys))(jnp.array(DISCOUNTS))
 
-    def learn_q(key, observation):
-        mdp = memory._replace(observation=observation)
-        return learn(lambda k, g: q_learning(k, mdp, g, size), key)
+    def learn_q(key, remembers):
+        return learn(lambda k, g: q_learning(k, grid, g, remembers), key)
 
     logits = jax.jit(lambda key: learn(lambda k, g: actor_critic(k, grid, g), key))(key_actor)
-    q, returned = jax.jit(jax.vmap(learn_q, (None, 0)))(key_q, seen)
+    q, returned = jax.jit(jax.vmap(learn_q, (None, 0)))(key_q, jnp.arange(2))
     with jax.enable_x64(True):
         pi = np.asarray(jax.nn.softmax(np.asarray(logits, np.float64)))
-        actor, frozen = map(np.asarray, frozen_values(grid, pi, memory, seen, np.asarray(q)))
+        actor, frozen = map(np.asarray, frozen_values(grid, pi, np.asarray(q)))
     found = {}
     for i, discount in enumerate(DISCOUNTS):
         east, west = (pi[i, :, 1, move] for move in (envs.Move.EAST, envs.Move.WEST))
@@ -330,13 +345,14 @@ def learned_values(num_seeds: int, seed: int) -> dict[str, np.ndarray]:
     return found | {"learning 1": np.asarray(returned)[0, 0] - found["epsilon 1"]}
 
 
-def frozen_values(
-    grid: envs.TabularMDP, pi: np.ndarray, memory: envs.TabularMDP, seen: np.ndarray, q: np.ndarray
-) -> tuple[jax.Array, jax.Array]:
+def frozen_values(grid: envs.TabularMDP, pi: np.ndarray, q: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """Exact values of the actors `[discount, seed]`, and of acting on Q `[memory, discount, seed, 2]`.
 
     The latter is greedy and epsilon-greedy, within the time limit.
     """
+    memory = remembering(grid)
+    forgetful = memory.observation % (np.max(grid.observation) + 1)
+    seen = np.stack([forgetful, memory.observation])
 
     def of_q(observation, table, discount):
         mdp = memory._replace(observation=observation)

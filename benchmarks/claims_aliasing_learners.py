@@ -13,8 +13,8 @@ from pgjax.distributions import Categorical, EpsilonGreedy
 
 TIME_LIMIT = 50  # steps of an episode
 # Actor-critic: streams of steps side by side, steps of each between two updates.
-NUM_STREAMS, NUM_STEPS, NUM_UPDATES, LEARNING_RATE, LAMBDA = 16, 16, 500, 0.05, 0.95
-NUM_Q_STEPS, STEP_SIZE, EPSILON = 20_000, 0.1, 0.1
+NUM_STREAMS, NUM_STEPS, NUM_UPDATES, LEARNING_RATE, LAMBDA = 8, 16, 500, 0.05, 0.95
+NUM_Q_STEPS, STEP_SIZE, EPSILON = 10_000, 0.1, 0.1
 NUM_EPISODES, MAX_STEPS = 1024, 150  # in the corridor; one episode in ten million is longer
 
 
@@ -87,28 +87,38 @@ def actor_critic(key: jax.Array, mdp: envs.TabularMDP, discount: jax.Array) -> j
 
 
 def q_learning(
-    key: jax.Array, mdp: envs.TabularMDP, discount: jax.Array, num_observations: int
+    key: jax.Array, mdp: envs.TabularMDP, discount: jax.Array, remembers: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Q(o, a) `[O, A]` by epsilon-greedy Q-learning, and the mean return of the last quarter's episodes."""
+    """Epsilon-greedy Q-learning without memory (`remembers` 0) or with that of the last observation (1).
+
+    Returns: Q `[O (O + 1), A]`, its rows numbered as the observations of `remembering` (without memory only the first
+        O count), and the mean return of the last quarter's episodes.
+    """
+    size = int(np.max(mdp.observation)) + 1
+
+    def row(memory, observation):
+        return remembers * memory * size + observation
 
     def update(carry, _):
-        key, q, progress = carry
+        key, q, progress, memory = carry
         key, key_path = jax.random.split(key)
 
         def act(key, observation):
-            return EpsilonGreedy(q[observation], EPSILON).sample(seed=key)
+            return EpsilonGreedy(q[row(memory, observation)], EPSILON).sample(seed=key)
 
         path, progress = envs.rollout(key_path, mdp, act, 1, time_limit=TIME_LIMIT, start=progress)
         now = jax.tree.map(lambda x: x[0], path)
-        following = jnp.where(now.terminated, 0, discount * jnp.max(q[now.next_observation]))
-        error = now.reward + following - q[now.observation, now.action]
-        q = q.at[now.observation, now.action].add(STEP_SIZE * error)
-        return (key, q, progress), (now.reward, now.terminated | now.truncated)
+        here, there = row(memory, now.observation), row(now.observation + 1, now.next_observation)
+        target = now.reward + jnp.where(now.terminated, 0, discount * jnp.max(q[there]))
+        q = q.at[here, now.action].add(STEP_SIZE * (target - q[here, now.action]))
+        ended = now.terminated | now.truncated
+        return (key, q, progress, jnp.where(ended, 0, now.observation + 1)), (now.reward, ended)
 
     key, key_start = jax.random.split(key)
-    progress = envs.Progress(envs.reset(key_start, mdp), jnp.zeros((), jnp.int32))
-    start = key, jnp.zeros((num_observations, mdp.reward.shape[1])), progress
-    (_, q, _), (rewards, ended) = jax.lax.scan(update, start, length=NUM_Q_STEPS)
+    zero = jnp.zeros((), jnp.int32)
+    q = jnp.zeros((size * (size + 1), mdp.reward.shape[1]))
+    carry = key, q, envs.Progress(envs.reset(key_start, mdp), zero), zero
+    (_, q, _, _), (rewards, ended) = jax.lax.scan(update, carry, length=NUM_Q_STEPS)
     last = NUM_Q_STEPS // 4
     return q, jnp.sum(rewards[-last:]) / jnp.maximum(jnp.sum(ended[-last:]), 1)
 

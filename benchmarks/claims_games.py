@@ -20,6 +20,10 @@ import pgjax
 from pgjax import games
 
 UNIFORM, START = np.full(3, 1 / 3), np.array([0.5, 0.3, 0.2])
+LEAST = (
+    0.05  # probability of an inner strategy; a logit moves in proportion to it, so that near a corner none does
+)
+CORNER = np.array([0.9998, 0.0001, 0.0001])  # paper, which beats it, grows 1 / p by the learning rate a step
 START_LOSES = 0.3  # exploitability of START: paper gains .5 from rock and loses .2 to scissors
 NUM_STEPS, NUM_LAST = 20_000, 1000  # of play; over the last ones the worst exploitability counts
 RATE = 0.1
@@ -67,6 +71,7 @@ PANELS: tuple[tuple[str, str, games.Dynamics | Callable[[], games.Dynamics], int
 
 LOST, LAST, AVERAGE = "exploitability", f"exploitability, worst of last {NUM_LAST}", "exploitability, average"
 PLAIN, KNOWN = "softmax policy gradient, self-play", "softmax policy gradient, self-play from (.5, .3, .2)"
+INNER = f"strategies with all probabilities above {LEAST:g}"
 SAMPLED = f"REINFORCE, {SAMPLED_GAMES} games a step, entropy {{}}, self-play"
 GREEDY = "greedy on learned values, epsilon {:g}, self-play"
 BIASED = "biased game, {}"
@@ -101,6 +106,9 @@ STATEMENTS: dict[str, Statement] = {
     # What mends it: averages, entropy, a step size below the threshold, magnets, optimism.
     "average": Statement(f"{PLAIN} from anywhere", AVERAGE, high=0.05),
     "entropy": Statement(f"{PLAIN} from anywhere, entropy 0.1", LAST, high=1e-6),
+    "average inner": Statement(f"{PLAIN} from {INNER}", AVERAGE, high=0.05),
+    "entropy inner": Statement(f"{PLAIN} from {INNER}, entropy 0.1", LAST, high=1e-6),
+    "corner": Statement(f"{PLAIN} from (.9998, .0001, .0001), entropy 0.1", LAST, low=0.9),
     "entropy sampled": Statement(SAMPLED.format(SAMPLED_TEMPERATURE), LAST, high=START_LOSES / 2),
     **{
         f"{name} {t}": exactly(f"{name}, temperature {t:g}", "largest stable rate", exact(t), relative=0.03)
@@ -179,19 +187,25 @@ def plain_policy_gradient(starts: np.ndarray) -> dict[str, np.ndarray]:
         dynamics = games.softmax_policy_gradient(learning_rate=RATE, temperature=temperature)
         return last_of(dynamics, game, strategy)
 
+    inner, num = LEAST + (1 - 3 * LEAST) * starts, len(starts)
+    strategies = np.stack([START, CORNER, *starts, *inner])
+    anywhere, inside = slice(2, 2 + num), slice(2 + num, None)
     batch = jax.jit(jax.vmap(jax.vmap(solve, (None, 0)), (0, None)))
-    outcomes, _, worst = batch(jnp.array([0.0, 0.1]), np.stack([START, *starts]))
-    outcome = jax.tree.map(lambda x: np.asarray(x)[0], outcomes)
-    initial, final = (level(x) for x in (np.log([START, *starts]), outcome.log_strategy))
+    outcome, _, worst = batch(jnp.array([0.0, 0.1]), strategies)
+    initial, final = level(np.log(strategies)), level(np.asarray(outcome.log_strategy)[0])
+    average = np.asarray(outcome.average_exploitability)[0]
     return {
         "level start": initial[:1],
         "level end": final[:1],
         "known worst": worst[0, :1],
-        "known average": outcome.average_exploitability[:1],
-        "level": final / initial,
-        "plain": worst[0, 1:],
-        "average": outcome.average_exploitability[1:],
-        "entropy": worst[1],
+        "known average": average[:1],
+        "level": (final / initial)[anywhere],
+        "plain": worst[0, anywhere],
+        "average": average[anywhere],
+        "average inner": average[inside],
+        "entropy": worst[1, anywhere],
+        "entropy inner": worst[1, inside],
+        "corner": worst[1, 1:2],
     }
 
 
