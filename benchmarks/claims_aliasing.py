@@ -243,13 +243,11 @@ def deterministic_values() -> dict[str, float]:
     """The best deterministic memoryless policies: by discount, skull and time limit; and how many arrive."""
     grids = {skull: envs.aliased_gridworld(skull_reward=skull) for skull in (SKULL, MILD, EQUAL, SEVERE)}
     around = skull_out_of_reach(grids[SKULL])
-    treasure = np.where(
-        around.terminal[:, None], 0, around.transition[:, :, 6]
-    )  # the chance to arrive, as a reward
+    arrive = np.where(around.terminal[:, None], 0, around.transition[:, :, 6])  # the chance of it, as a reward
     problems = {f"deterministic {discount:g}": (grids[SKULL], discount) for discount in DISCOUNTS}
     problems |= {f"deterministic, around the skull {discount:g}": (around, discount) for discount in DISCOUNTS}
     problems |= {f"skull {skull:g}": (grids[skull], 1.0) for skull in (MILD, EQUAL)}
-    problems["arrivals"] = around._replace(reward=treasure), 1.0
+    problems["arrivals"] = around._replace(reward=arrive), 1.0
     limited = {"limit": (grids[SEVERE], 1.0), "limit suicide": (grids[SKULL], 1.0)}
     return best_deterministic(problems) | best_deterministic(limited, time_limit=TIME_LIMIT)
 

@@ -91,8 +91,8 @@ def q_learning(
 ) -> tuple[jax.Array, jax.Array]:
     """Epsilon-greedy Q-learning without memory (`remembers` 0) or with that of the last observation (1).
 
-    Returns: Q `[O (O + 1), A]`, its rows numbered as the observations of `remembering` (without memory only the first
-        O count), and the mean return of the last quarter's episodes.
+    Returns: Q `[O (O + 1), A]`, its rows numbered as the observations of `remembering` (without memory the first O
+        count), and the mean return of the last quarter's episodes.
     """
     size = int(np.max(mdp.observation)) + 1
 
