@@ -120,7 +120,7 @@ def q_learning(
     carry = key, q, envs.Progress(envs.reset(key_start, mdp), zero), zero
     (_, q, _, _), (rewards, ended) = jax.lax.scan(update, carry, length=NUM_Q_STEPS)
     last = NUM_Q_STEPS // 4
-    return q, jnp.sum(rewards[-last:]) / jnp.maximum(jnp.sum(ended[-last:]), 1)
+    return q, jnp.mean(rewards[-last:]) / jnp.mean(ended[-last:])
 
 
 def reinforce_samples(key: jax.Array, mdp: envs.TabularMDP, baselines: jax.Array) -> tuple[jax.Array, ...]:
