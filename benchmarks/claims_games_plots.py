@@ -1,16 +1,12 @@
-"""Draw the paths of strategies: `python benchmarks/rock_paper_scissors_plots.py RESULT.json`.
+"""Draw claim c, the paths of strategies; reads the claim's part of the JSON alone.
 
-Reads the JSON alone. A panel for each dynamics; the corners are the pure strategies, a path darkens as it goes.
+A panel for each dynamics; the corners are the pure strategies, a path darkens as it goes.
 """
 
-import argparse
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import read_json
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -27,35 +23,28 @@ GAMES = {"plain": "rock-paper-scissors", "biased": "rock against scissors counts
 MAX_COLUMNS = 4
 
 
-def plot_result(path: str | os.PathLike[str]) -> list[Path]:
-    """Write `<stem>_paths.png` beside a result; returns its path."""
-    target = Path(path).with_name(f"{Path(path).stem}_paths.png")
-    draw_result(read_json(path)).savefig(target, dpi=150)
-    return [target]
-
-
-def draw_result(result: Mapping[str, Any]) -> Figure:
+def draw(claim: Mapping[str, Any]) -> Figure:
     """The figure, a panel for each path.
 
-    Raises: ValueError: the result holds no path.
+    Raises: ValueError: the claim holds no path.
     """
-    paths = result["paths"]
+    paths = claim["figure"]["paths"]
     if not paths:
-        raise ValueError("result: expected at least one path")
+        raise ValueError("claim: expected at least one path")
     num_columns = min(MAX_COLUMNS, len(paths))
     num_rows = -(-len(paths) // num_columns)
     figure = Figure(figsize=(2.9 * num_columns, 3.15 * num_rows + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for panel, path in zip(panels, paths, strict=False):
-        draw(panel, path)
+        draw_path(panel, path)
     for panel in panels[len(paths) :]:
         panel.set_visible(False)
     figure.legend(handles=legend(), loc="outside upper center", ncols=5, fontsize=TEXT_SIZE, frameon=False)
     return figure
 
 
-def draw(panel: Axes, path: Mapping[str, Any]) -> None:
+def draw_path(panel: Axes, path: Mapping[str, Any]) -> None:
     """One dynamics on the simplex."""
     points, averages = (np.asarray(path[name]) @ CORNERS for name in ("strategies", "averages"))
     panel.fill(*CORNERS.T, facecolor="0.97", edgecolor="0.5", linewidth=1)
@@ -89,9 +78,3 @@ def legend() -> list[Line2D]:
         Line2D([], [], color=TIME(1.0), marker="o", linestyle="", label="last"),
         Line2D([], [], color="black", marker="*", linestyle="", markersize=9, label="Nash equilibrium"),
     ]
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("result", type=Path)
-    print(*plot_result(parser.parse_args().result))
