@@ -8,6 +8,7 @@ learned from how one acts: softmax of the Q network, and the policy's most proba
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -111,8 +112,8 @@ def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
     Returns: "rows", one for each of STATEMENTS, in that order, and "figure", the figure's data.
     """
     key_pairs, key_training = jax.random.split(jax.random.key(seed))
-    run = jax.jit(jax.vmap(training.train, in_axes=(0, None)), static_argnums=1)
-    course = jax.tree.map(np.asarray, run(jax.random.split(key_training, num_seeds), training.NUM_ROUNDS))
+    run = jax.jit(jax.vmap(functools.partial(training.train, num_rounds=training.NUM_ROUNDS)))
+    course = jax.tree.map(np.asarray, run(jax.random.split(key_training, num_seeds)))
     with jax.enable_x64(True):
         pairs = {name: np.asarray(found) for name, found in jax.jit(compare_pairs)(key_pairs).items()}
         cases = {
