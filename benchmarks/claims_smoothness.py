@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from claims_rows import Statement, exactly, judge
-from scipy import optimize
+from scipy import optimize, special
 
 from pgjax.distributions import Categorical, Greedy, Softmax
 from pgjax.environments import GaussianBandit, gradient_ascent
@@ -46,6 +46,7 @@ FLIPS = {
     "temperature": exactly(
         f"{FLIP}, softmax", "temperature that gives 45/55", 0.1 / math.log(55 / 45), relative=1e-6
     ),
+    "half flip": exactly(f"{FLIP}, softmax at the temperature that gives 45/55", TV, 0.1, absolute=1e-9),
     "cold flip": Statement(f"{FLIP}, softmax at temperature {LOW_TEMPERATURE:g}", TV, low=0.999),
 }
 BOUNDS = {
@@ -83,6 +84,7 @@ def in_training(phase: str) -> dict[str, Statement]:
         "mode": said("PPO policy's most probable action", "churn (states whose action changes)", low=1e-3),
         "mode / policy": said("PPO policy's most probable action / PPO policy", "total variation", low=1.0),
         "reward": said("PPO policy / greedy on Q", "change of a state's expected reward", high=1.0),
+        "step": said("PPO policy / Q network", "length of the parameters' step", low=0.5, high=2.0),
     }
 
 
@@ -111,13 +113,12 @@ def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
 
     Returns: "rows", one for each of STATEMENTS, in that order, and "figure", the figure's data.
     """
-    key_pairs, key_training = jax.random.split(jax.random.key(seed))
     run = jax.jit(jax.vmap(functools.partial(training.train, num_rounds=training.NUM_ROUNDS)))
-    course = jax.tree.map(np.asarray, run(jax.random.split(key_training, num_seeds)))
+    course = jax.tree.map(np.asarray, run(jax.random.split(jax.random.key(seed), num_seeds)))
     with jax.enable_x64(True):
-        pairs = {name: np.asarray(found) for name, found in jax.jit(compare_pairs)(key_pairs).items()}
+        pairs, flipped = compare_pairs(np.random.default_rng(seed)), flips()
         cases = {
-            **{("flip", name): [value] for name, value in flips().items()},
+            **{("flip", name): [value] for name, value in flipped.items()},
             ("bound", "random"): pairs["ratio"].max(axis=-1),
             ("bound", "attained"): pairs["attained"].min(axis=-1),
             **{("speed", name): values for name, values in zip(SPEEDS, jax.jit(speeds)(), strict=True)},
@@ -129,65 +130,61 @@ def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
         judge(said, cases[key], over="cases") if key in cases else judge(said, seeds[key])
         for key, said in STATEMENTS.items()
     ]
-    return {"rows": rows, "figure": {"bound": drawn_pairs(pairs), "training": drawn_course(course)}}
+    return {"rows": rows, "figure": {"bound": drawn_pairs(pairs, flipped), "training": drawn_course(course)}}
 
 
 def flips() -> dict[str, float]:
     """The chapter's example."""
+    probs_of = jax.jit(lambda values, temperature: Softmax(values, temperature).probs)
 
     def distance(make):
-        return float(training.total_variation(make(VALUES).probs, make(FLIPPED).probs))
+        return float(training.total_variation(make(VALUES), make(FLIPPED)))
 
     def better(temperature):
-        return float(Softmax(VALUES, temperature).probs[1])
+        return float(probs_of(VALUES, temperature)[1])
 
     return {
-        "greedy": distance(Greedy),
+        "greedy": distance(jax.jit(lambda values: Greedy(values).probs)),
         "45/55": better(1.0),
         "softmax": better(1.0),
-        "softmax flip": distance(Softmax),
+        "softmax flip": distance(lambda values: probs_of(values, 1.0)),
         "temperature": optimize.brentq(lambda temperature: better(temperature) - 0.55, 0.1, 10.0, xtol=1e-9),
-        "cold flip": distance(lambda values: Softmax(values, LOW_TEMPERATURE)),
+        "half flip": distance(lambda values: probs_of(values, FLIPS["temperature"].exact)),
+        "cold flip": distance(lambda values: probs_of(values, LOW_TEMPERATURE)),
     }
 
 
-def compare_pairs(key: jax.Array) -> dict[str, jax.Array]:
+def compare_pairs(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Total variation against the bound, for pairs of logits of each size: shapes `[sizes, NUM_PAIRS]`.
 
     Returns: distance and total_variation of random pairs, their ratio to the bound, and attained, that ratio for
-        pairs that raise the logits of some actions by d and lower the others', where the first have the
-        probability sigmoid(-d) before and so sigmoid(d) after.
+        pairs that raise the logits of some actions by d / 2 and lower the others' by as much, where the first have
+        the probability sigmoid(-d / 2) before and so sigmoid(d / 2) after.
     """
+    shape = (len(SIZES), NUM_PAIRS, max(SIZES))
+    exists = np.arange(shape[-1]) < np.reshape(SIZES, (-1, 1, 1))
+    scales, distances = (np.exp(rng.uniform(*np.log(ends), (*shape[:2], 1))) for ends in (SCALES, DISTANCES))
+    logits = scales * rng.normal(size=shape)
+    raised = rng.uniform(size=shape) < rng.uniform(size=(*shape[:2], 1))
+    raised[..., :2] = True, False
+    side_totals = [special.logsumexp(logits, -1, exists & side, keepdims=True) for side in (raised, ~raised)]
+    halves = np.where(raised, distances, -distances) / 2
+    split = logits - np.where(raised, *side_totals) - halves / 2
 
-    def compare(key, size):
-        key_logits, key_scale, key_change, key_distance, key_side = jax.random.split(key, 5)
-        shape = (NUM_PAIRS, max(SIZES))
-        exists = jnp.arange(shape[1])[None] < size
+    @jax.jit
+    def compare(logits, other):
+        moved = jnp.max(jnp.where(exists, jnp.abs(other - logits), 0), axis=-1)
+        tv = training.total_variation(*(Categorical(z, exists).probs for z in (logits, other)))
+        return moved, tv, tv / jnp.tanh(moved / 2)
 
-        def log_uniform(key, ends):
-            return jnp.exp(
-                jax.random.uniform(key, (NUM_PAIRS, 1), minval=math.log(ends[0]), maxval=math.log(ends[1]))
-            )
-
-        def ratio(logits, other):
-            moved = jnp.max(jnp.abs(jnp.where(exists, other - logits, 0)), axis=-1)
-            tv = training.total_variation(*(Categorical(z, exists).probs for z in (logits, other)))
-            return moved, tv, tv / jnp.tanh(moved / 2)
-
-        logits = log_uniform(key_scale, SCALES) * jax.random.normal(key_logits, shape)
-        distances = log_uniform(key_distance, DISTANCES)
-        change = jax.random.uniform(key_change, shape, minval=-1.0)
-        moved, tv, found = ratio(logits, logits + distances * change)
-        raised = jax.random.bernoulli(key_side, 0.5, shape).at[:, 0].set(True).at[:, 1].set(False)
-        sign = jnp.where(raised, 1.0, -1.0)
-        totals = [
-            jax.nn.logsumexp(logits, axis=-1, keepdims=True, where=exists & side) for side in (raised, ~raised)
-        ]
-        split = logits - jnp.where(raised, *totals) - sign * distances / 2
-        attained = ratio(split, split + sign * distances)[2]
-        return {"distance": moved, "total_variation": tv, "ratio": found, "attained": attained}
-
-    return jax.vmap(compare)(jax.random.split(key, len(SIZES)), jnp.asarray(SIZES))
+    moved, tv, ratio = compare(logits, logits + distances * rng.uniform(-1, 1, shape))
+    found = {
+        "distance": moved,
+        "total_variation": tv,
+        "ratio": ratio,
+        "attained": compare(split, split + halves)[2],
+    }
+    return {name: np.asarray(x) for name, x in found.items()}
 
 
 def speeds() -> tuple[jax.Array, jax.Array]:
@@ -255,6 +252,7 @@ def training_measurements(course: training.Course) -> dict[str, np.ndarray]:
                 "mode": mean["mode"],
                 "mode / policy": mean["mode"] / mean["policy"],
                 "reward": mean["policy_reward"] / mean["greedy_reward"],
+                "step": mean["policy_step"] / mean["q_step"],
             }.items()
         }
     return found
@@ -269,13 +267,9 @@ def learned_measurements(course: training.Course) -> dict[str, np.ndarray]:
     }
 
 
-def drawn_pairs(pairs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def drawn_pairs(pairs: Mapping[str, np.ndarray], flipped: Mapping[str, float]) -> dict[str, Any]:
     """Some random pairs of each size, and the chapter's flip at three temperatures."""
-    temperatures = (1.0, FLIPS["temperature"].exact, LOW_TEMPERATURE)
-    distances = [0.1 / temperature for temperature in temperatures]
-    flipped = [
-        float(training.total_variation(*(Softmax(q, t).probs for q in (VALUES, FLIPPED)))) for t in temperatures
-    ]
+    temperatures = [1.0, FLIPS["temperature"].exact, LOW_TEMPERATURE]
     return {
         "pairs": [
             {
@@ -285,7 +279,11 @@ def drawn_pairs(pairs: Mapping[str, np.ndarray]) -> dict[str, Any]:
             }
             for i, size in enumerate(SIZES)
         ],
-        "flip": {"temperature": temperatures, "distance": distances, "total_variation": flipped},
+        "flip": {
+            "temperature": temperatures,
+            "distance": [0.1 / temperature for temperature in temperatures],
+            "total_variation": [flipped[name] for name in ("softmax flip", "half flip", "cold flip")],
+        },
     }
 
 
