@@ -65,8 +65,8 @@ def run_design(num_seeds: int, seed: int) -> Study:
     evaluation = designs.make_instances(seed, num_seeds)
     tuning = designs.make_instances(seed + designs.TUNING_SEED, max(1, num_seeds // designs.TUNING_SHARE))
     curves, settings = {}, {}
-    for cell, learner in learners.make_learners().items():
-        settings[cell], curves[cell] = designs.run_all(learner, num_seeds, seed, evaluation, tuning)
+    for cell in learners.LEARNERS:
+        settings[cell], curves[cell] = designs.run_cell(cell, num_seeds, seed, evaluation, tuning)
     return Study(curves, settings, evaluation)
 
 
@@ -113,7 +113,7 @@ def how_to_act(seed: int) -> Values:
         key, keys[name] = jax.random.split(key)
     states, start = jax.random.normal(keys["state"], (256, NUM_FEATURES)), jnp.zeros(bandits.NUM_JOINTS)
     critic, values = pgjax.QNetwork(), pgjax.QValues(NUM_ACTIONS)
-    params = critic.init(keys["critic"], states[0], start), values.init(keys["critic"], states[0])
+    params = [jax.jit(m.init)(keys["critic"], *x) for m, x in ((critic, (states[0], start)), (values, states[:1]))]
     policies = pgjax.GaussianPolicy(bandits.NUM_JOINTS), pgjax.CategoricalPolicy(NUM_ACTIONS)
 
     def search(params, key, states):
@@ -122,13 +122,19 @@ def how_to_act(seed: int) -> Values:
         return pgjax.maximize_batch(key, objective, states, bandits.BOX, cem, num_steps=2).action
 
     argmax = jax.jit(lambda params, key, states: jnp.argmax(values.apply(params, states), axis=-1))
-    ways = ((jax.jit(search), params[0], policies[0]), (argmax, params[1], policies[1]))
+    ways = [
+        (
+            best,
+            own,
+            jax.jit(functools.partial(pgjax.sample, policy)),
+            jax.jit(policy.init)(keys["policy"], states[0]),
+        )
+        for best, own, policy in zip((jax.jit(search), argmax), params, policies, strict=True)
+    ]
     calls, measured = {}, {}
     for where, (size, _) in said.WHERE_ACTING.items():
-        act, own, policy = ways["discrete" in where]
-        policy_params = policy.init(keys["policy"], states[0])
-        calls[where, VALUE] = (act, (own, keys["act"], states[:size]))
-        sample = jax.jit(functools.partial(pgjax.sample, policy))
+        best, params, sample, policy_params = ways["discrete" in where]
+        calls[where, VALUE] = (best, (params, keys["act"], states[:size]))
         calls[where, POLICY] = (sample, (policy_params, keys["act"], states[:size]))
     timings = [harness.time_interleaved(calls, **TIMING) for _ in range(NUM_TIMINGS)]
     for where, (size, _) in said.WHERE_ACTING.items():

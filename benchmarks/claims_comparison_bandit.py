@@ -184,7 +184,7 @@ def critic_learner(*, policy: bool) -> BanditLearner:
         if not policy:
             return fit
         fixed = jax.lax.stop_gradient(params)
-        pi = DiagonalNormal(jnp.tile(mean[None], (ROUND, 1)), jnp.log(EXPLORATION_STD) * jnp.ones((ROUND, 1)))
+        pi = DiagonalNormal(jnp.tile(mean[None], (ROUND, 1)), jnp.full(NUM_JOINTS, jnp.log(EXPLORATION_STD)))
         climb = losses.pathwise_loss(
             key_actions, lambda _, action: CRITIC.apply(fixed, action), jnp.zeros(ROUND), pi, 1 / ROUND
         )

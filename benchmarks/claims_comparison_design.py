@@ -16,7 +16,7 @@ from pgjax import environments
 ENVIRONMENTS = ("gridworld", "random MDP", "aliased gridworld")
 NUM_SUCCESSORS = 3  # of the random MDP
 HORIZON = 400  # at which what is still to come is below 1e-17 of the value
-TUNING_SHARE, TUNING_SEED = 4, 1_000_000  # runs of a try: num_seeds / 4; from seeds apart
+TUNING_SHARE, TUNING_SEED = 8, 1_000_000  # runs of a try: num_seeds / 8; from seeds apart
 
 
 class Instances(NamedTuple):
@@ -76,9 +76,10 @@ def make_instances(seed: int, num: int) -> Instances:
     drawn = [random_mdp(rng) for _ in range(num)]
     chosen = [[padded(seen)] * num, drawn, [padded(aliased)] * num]
     mdp = jax.tree.map(lambda *x: np.stack(x), *(jax.tree.map(lambda *x: np.stack(x), *row) for row in chosen))
-    policies = np.full((len(chosen), num, 2, learners.NUM_STATES, learners.NUM_ACTIONS), 1 / learners.NUM_ACTIONS)
+    size = (learners.NUM_POINTS + 2, learners.NUM_STATES, learners.NUM_ACTIONS)  # that of a run's policies
+    policies = np.full((len(chosen), num, *size), 1 / learners.NUM_ACTIONS)
     policies[:, :, 1, :4] = environments.toward_treasure()  # the aliased gridworld's best without memory
-    uniform, memoryless = np.moveaxis(exact_values(mdp, policies), -1, 0)
+    uniform, memoryless = np.moveaxis(exact_values(mdp, policies), -1, 0)[:2]
     seen_best, *drawn_best = (
         environments.optimal_policy(m, learners.DISCOUNT, time_limit=HORIZON).value for m in [seen, *drawn]
     )
@@ -86,21 +87,23 @@ def make_instances(seed: int, num: int) -> Instances:
 
 
 @jax.jit
-def _exact_values(mdp: environments.TabularMDP, policies: jax.Array) -> jax.Array:
-    value = functools.partial(environments.start_value, discount=learners.DISCOUNT)
-    of_policies = jax.vmap(value, (None, 0))
-    return jax.vmap(jax.vmap(of_policies))(mdp, policies)
+def _exact_values(mdp: environments.TabularMDP, policies: jax.Array, discount: jax.Array) -> jax.Array:
+    of_policies = jax.vmap(environments.start_value, (None, 0, None))
+    return jax.vmap(jax.vmap(of_policies, (0, 0, None)), (0, 0, None))(mdp, policies, discount)
 
 
 def exact_values(mdp: environments.TabularMDP, policies: Any) -> np.ndarray:
     """What policies `[E, M, P, O, A]` are worth, in float64: `[E, M, P]`; without the time limit."""
     with jax.enable_x64(True):
-        return np.asarray(_exact_values(mdp, jnp.asarray(policies, jnp.float64)))
+        # The discount is an argument: as a constant, XLA would fold for a minute what depends on it alone.
+        discount = jnp.asarray(learners.DISCOUNT)
+        return np.asarray(_exact_values(mdp, jnp.asarray(policies, jnp.float64), discount))
 
 
-def run_all(learner: learners.Learner, num_seeds: int, seed: int, evaluation: Instances, tuning: Instances) -> Any:
+def run_cell(cell: str, num_seeds: int, seed: int, evaluation: Instances, tuning: Instances) -> Any:
     """One learner: the settings that do best on average over the tuning's runs, and its curves with them."""
-    train = jax.jit(jax.vmap(jax.vmap(functools.partial(learners.train, learner))))
+    learner = learners.LEARNERS[cell]
+    train = functools.partial(_train, list(learners.LEARNERS).index(cell))
     num_tuning = tuning.uniform.shape[1]
     tries = np.asarray(learner.tries, np.float32)
     # Calls of one shape, so that nothing is compiled twice: as many runs at once as there are seeds.
@@ -125,6 +128,12 @@ def _curves(train: Callable[..., Any], keys: jax.Array, instances: Instances, se
     scale = (instances.best - instances.uniform)[..., None]
     normalized = (values - instances.uniform[..., None]) / scale
     return Curves(normalized[..., :-1], normalized[..., -1], values[..., -2], np.asarray(critic))
+
+
+@jax.jit
+def _train(which: jax.Array, keys: jax.Array, mdp: environments.TabularMDP, settings: jax.Array) -> Any:
+    of_seeds = jax.vmap(learners.train, (None, 0, 0, 0))
+    return jax.vmap(of_seeds, (None, 0, 0, 0))(which, keys, mdp, settings)
 
 
 def efficiency(acting: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ steps so far and use one-step targets. Each has two settings and as many tries o
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -24,7 +24,7 @@ BATCH_SIZE, NUM_BATCHES = 32, 4  # minibatches of a segment
 
 
 class Tables(NamedTuple):
-    """Logits `[O, A]` (not used by value-based learners), and action values `[O, A]` or state values `[O]`."""
+    """Logits of a policy and values of the actions, `[O, A]` each; state values are the first column."""
 
     actor: jax.Array
     critic: jax.Array
@@ -34,20 +34,24 @@ class Learner(NamedTuple):
     """One cell of the 2x2.
 
     Fields:
-        critic_shape: of its values.
-        act: (tables, settings `[2]`) -> probabilities of the actions, `[O, A]`.
-        greedy: tables -> the same without exploration.
         update: (tables, steps, settings `[2]`) -> tables.
+        by_values: whether it acts by its values, or by its logits.
         replay: whether the steps are minibatches of all that came, or the last segment.
         tries: the settings to choose from.
     """
 
-    critic_shape: tuple[int, ...]
-    act: Callable[[Tables, jax.Array], jax.Array]
-    greedy: Callable[[Tables], jax.Array]
     update: Callable[[Tables, environments.Trajectory, jax.Array], Tables]
+    by_values: bool
     replay: bool
     tries: tuple[tuple[float, float], ...]
+
+    def act(self, tables: Tables, settings: jax.Array) -> jax.Array:
+        """Probabilities of the actions, `[O, A]`."""
+        return act_by_values(tables, settings) if self.by_values else Categorical(tables.actor).probs
+
+    def greedy(self, tables: Tables) -> jax.Array:
+        """The same without exploration."""
+        return Greedy(tables.critic if self.by_values else tables.actor).probs
 
 
 def toward(table: jax.Array, index: tuple[jax.Array, ...], targets: jax.Array, rate: jax.Array) -> jax.Array:
@@ -60,12 +64,6 @@ def toward(table: jax.Array, index: tuple[jax.Array, ...], targets: jax.Array, r
 def act_by_values(tables: Tables, settings: jax.Array) -> jax.Array:
     """Epsilon-greedy."""
     return EpsilonGreedy(tables.critic, settings[1]).probs
-
-
-def act_by_policy(tables: Tables, settings: jax.Array) -> jax.Array:
-    """Softmax of the logits."""
-    del settings
-    return Categorical(tables.actor).probs
 
 
 def sarsa(tables: Tables, steps: environments.Trajectory, settings: jax.Array) -> Tables:
@@ -97,7 +95,7 @@ def _update_values(tables, steps, settings, values, trace):
 
 def actor_critic(tables: Tables, steps: environments.Trajectory, settings: jax.Array) -> Tables:
     """The advantage actor-critic, with generalized advantage estimation and state values as its baseline."""
-    values = tables.critic
+    values = tables.critic[:, 0]
     advantages = returns.gae(
         steps.reward,
         values[steps.observation],
@@ -113,12 +111,12 @@ def actor_critic(tables: Tables, steps: environments.Trajectory, settings: jax.A
         return losses.policy_gradient_loss(log_probs, advantages, 1 / len(advantages))
 
     critic = toward(values, (steps.observation,), advantages + values[steps.observation], settings[1])
-    return Tables(tables.actor - settings[0] * jax.grad(loss)(tables.actor), critic)
+    return Tables(tables.actor - settings[0] * jax.grad(loss)(tables.actor), tables.critic.at[:, 0].set(critic))
 
 
 def expected_actor_critic(tables: Tables, steps: environments.Trajectory, settings: jax.Array) -> Tables:
     """The expected policy gradient with Q from replayed steps: of the policy's own actions, whoever acted."""
-    values = jnp.sum(act_by_policy(tables, settings) * tables.critic, axis=-1)
+    values = jnp.sum(Categorical(tables.actor).probs * tables.critic, axis=-1)
     critic = _update_values(tables, steps, settings[::-1], values, trace=0.0).critic
 
     def loss(actor):
@@ -128,65 +126,71 @@ def expected_actor_critic(tables: Tables, steps: environments.Trajectory, settin
     return Tables(tables.actor - settings[0] * jax.grad(loss)(tables.actor), critic)
 
 
-def make_learners() -> dict[str, Learner]:
-    """The four cells; value-based ones try (rate, epsilon), policy-based ones (the actor's, the critic's rate)."""
+def _pairs(first: Sequence[float], second: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    return tuple((x, y) for x in first for y in second)
 
-    def pairs(first, second):
-        return tuple((x, y) for x in first for y in second)
 
-    pair = (NUM_STATES, NUM_ACTIONS)
-    by_values = functools.partial(Learner, pair, act_by_values, lambda tables: Greedy(tables.critic).probs)
-    by_values = functools.partial(by_values, tries=pairs((0.05, 0.15, 0.4, 1.0), (0.02, 0.05, 0.1, 0.2)))
-    policy = {"act": act_by_policy, "greedy": lambda tables: Greedy(tables.actor).probs}
-    policy["tries"] = pairs((0.3, 1.0, 3.0, 10.0), (0.05, 0.15, 0.4, 1.0))
-    return {
-        "value, on-policy": by_values(sarsa, False),
-        "value, replay": by_values(q_learning, True),
-        "policy, on-policy": Learner((NUM_STATES,), update=actor_critic, replay=False, **policy),
-        "policy, replay": Learner(pair, update=expected_actor_critic, replay=True, **policy),
-    }
+# Value-based learners try (rate, epsilon), policy-based ones (the actor's rate, the critic's).
+VALUE_TRIES = _pairs((0.05, 0.15, 0.4, 1.0), (0.02, 0.05, 0.1, 0.2))
+POLICY_TRIES = _pairs((0.3, 1.0, 3.0, 10.0), (0.05, 0.15, 0.4, 1.0))
+LEARNERS = {
+    "value, on-policy": Learner(sarsa, True, False, VALUE_TRIES),
+    "value, replay": Learner(q_learning, True, True, VALUE_TRIES),
+    "policy, on-policy": Learner(actor_critic, False, False, POLICY_TRIES),
+    "policy, replay": Learner(expected_actor_critic, False, True, POLICY_TRIES),
+}
 
 
 def train(
-    learner: Learner, key: jax.Array, mdp: environments.TabularMDP, settings: jax.Array
+    which: jax.Array, key: jax.Array, mdp: environments.TabularMDP, settings: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """One run: the policies that acted, before, at each point, and the last one without exploration; the values.
+    """One run of one of LEARNERS, by its number: the policies that acted, at each point, and the values.
 
-    Returns: probabilities, shape `[NUM_POINTS + 2, O, A]`, and the last critic.
+    The number is traced so that one compilation does for all.
+
+    Returns: probabilities, the first ones, those at each point and the last ones without exploration, shape
+        `[NUM_POINTS + 2, O, A]`; and the last critic.
     """
+    made = LEARNERS.values()
     key_start, key_run = jax.random.split(key)
-    tables = Tables(jnp.zeros((NUM_STATES, NUM_ACTIONS)), jnp.zeros(learner.critic_shape))
+    tables = Tables(*(jnp.zeros((NUM_STATES, NUM_ACTIONS)) for _ in Tables._fields))
     progress = environments.Progress(environments.reset(key_start, mdp), jnp.zeros((), jnp.int32))
-    memory = _empty_memory(learner.replay)
+
+    def act(tables):
+        return jax.lax.switch(which, [learner.act for learner in made], tables, settings)
 
     def segment(carry, number):
         key, progress, tables, memory = carry
         key, key_act, key_rows = jax.random.split(key, 3)
-        acting = learner.act(tables, settings)
         steps, progress = environments.rollout(
-            key_act, mdp, acting, SEGMENT, time_limit=TIME_LIMIT, start=progress
+            key_act, mdp, act(tables), SEGMENT, time_limit=TIME_LIMIT, start=progress
         )
-        if not learner.replay:
-            return (key, progress, learner.update(tables, steps, settings), memory), None
         memory = jax.tree.map(
             lambda old, new: jax.lax.dynamic_update_slice(old, new, (number * SEGMENT,)), memory, steps
         )
         rows = jax.random.randint(key_rows, (NUM_BATCHES, BATCH_SIZE), 0, (number + 1) * SEGMENT)
         batches = jax.tree.map(lambda column: column[rows], memory)
-        tables, _ = jax.lax.scan(lambda now, steps: (learner.update(now, steps, settings), None), tables, batches)
-        return (key, progress, tables, memory), None
+        updates = [functools.partial(_update, learner, settings) for learner in made]
+        return (key, progress, jax.lax.switch(which, updates, tables, steps, batches), memory), None
 
     def point(carry, numbers):
         carry, _ = jax.lax.scan(segment, carry, numbers)
-        return carry, learner.act(carry[2], settings)
+        return carry, act(carry[2])
 
     numbers = jnp.arange(NUM_POINTS * SEGMENTS_PER_POINT).reshape(NUM_POINTS, SEGMENTS_PER_POINT)
-    first = learner.act(tables, settings)
-    (_, _, tables, _), policies = jax.lax.scan(point, (key_run, progress, tables, memory), numbers)
-    return jnp.concatenate([first[None], policies, learner.greedy(tables)[None]]), tables.critic
+    carry = (key_run, progress, tables, _empty_memory())
+    (_, _, last, _), policies = jax.lax.scan(point, carry, numbers)
+    greedy = jax.lax.switch(which, [learner.greedy for learner in made], last)
+    return jnp.concatenate([act(tables)[None], policies, greedy[None]]), last.critic
 
 
-def _empty_memory(replay: bool) -> environments.Trajectory:
-    size = SEGMENT * SEGMENTS_PER_POINT * NUM_POINTS if replay else 0
+def _update(learner, settings, tables, steps, batches):
+    if not learner.replay:
+        return learner.update(tables, steps, settings)
+    return jax.lax.scan(lambda now, batch: (learner.update(now, batch, settings), None), tables, batches)[0]
+
+
+def _empty_memory() -> environments.Trajectory:
+    size = SEGMENT * SEGMENTS_PER_POINT * NUM_POINTS
     whole, number, flag = (jnp.zeros(size, dtype) for dtype in (jnp.int32, float, bool))
     return environments.Trajectory(whole, whole, whole, number, whole, whole, flag, flag)

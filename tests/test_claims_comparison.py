@@ -125,8 +125,8 @@ def every_step(mdp, **ends):
     )
 
 
-def empty(critic_shape):
-    return learners.Tables(jnp.zeros((learners.NUM_STATES, learners.NUM_ACTIONS)), jnp.zeros(critic_shape))
+SIZE = (learners.NUM_STATES, learners.NUM_ACTIONS)
+EMPTY = learners.Tables(jnp.zeros(SIZE), jnp.zeros(SIZE))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def gridworld():
 
 
 def test_q_learning_on_every_step_is_value_iteration(gridworld):
-    steps, tables = every_step(gridworld), empty((learners.NUM_STATES, learners.NUM_ACTIONS))
+    steps, tables = every_step(gridworld), EMPTY
     update = jax.jit(learners.q_learning)
     for _ in range(60):
         tables = update(tables, steps, jnp.array([1.0, 0.1]))
@@ -145,9 +145,8 @@ def test_q_learning_on_every_step_is_value_iteration(gridworld):
 
 
 def test_the_replayed_critic_evaluates_the_policy_that_is_learned_not_the_one_that_acted(gridworld):
-    tables = empty((learners.NUM_STATES, learners.NUM_ACTIONS))
-    logits = jax.random.normal(jax.random.key(0), tables.actor.shape)
-    tables, steps = tables._replace(actor=logits), every_step(gridworld)
+    logits = jax.random.normal(jax.random.key(0), SIZE)
+    tables, steps = EMPTY._replace(actor=logits), every_step(gridworld)
     update = jax.jit(learners.expected_actor_critic)
     for _ in range(150):
         tables = update(tables, steps, jnp.array([0.0, 1.0]))
@@ -179,9 +178,9 @@ def two_steps(terminated, truncated):
 @pytest.mark.parametrize(("terminated", "truncated"), [(True, False), (False, True)])
 def test_updates_by_hand_tell_termination_from_truncation(terminated, truncated):
     steps, epsilon = two_steps(terminated, truncated), 0.2
-    q = np.zeros((learners.NUM_STATES, learners.NUM_ACTIONS), np.float32)
+    q = np.zeros(SIZE, np.float32)
     q[1], q[2] = [4, 0, 0, 0], [0, 8, 0, 0]
-    tables = empty(q.shape)._replace(critic=jnp.asarray(q))
+    tables = EMPTY._replace(critic=jnp.asarray(q))
     settings = jnp.array([0.5, epsilon])
     acting = (1 - epsilon + epsilon / 4) * q.max(-1)  # the others are 0
     last, trace = 2 + GAMMA * (0 if terminated else 1) * acting[2], learners.TRACE
@@ -192,11 +191,11 @@ def test_updates_by_hand_tell_termination_from_truncation(terminated, truncated)
     best = 2 + GAMMA * (0 if terminated else 8)
     np.testing.assert_allclose([moved[0, 1], moved[1, 0]], [(1 + GAMMA * 4) / 2, (4 + best) / 2], rtol=1e-5)
 
-    values = jnp.arange(float(learners.NUM_STATES))  # V(o) = o
-    updated = learners.actor_critic(empty(values.shape)._replace(critic=values), steps, jnp.array([1.0, 0.5]))
+    values = jnp.tile(jnp.arange(float(SIZE[0]))[:, None], (1, SIZE[1]))  # V(o) = o
+    updated = learners.actor_critic(EMPTY._replace(critic=values), steps, jnp.array([1.0, 0.5]))
     second = 2 + GAMMA * (0 if terminated else 2) - 1
     advantages = np.array([1 + GAMMA * 1 - 0 + GAMMA * trace * second, second])
-    np.testing.assert_allclose(updated.critic[:2], [0.5 * advantages[0], 1 + 0.5 * advantages[1]], rtol=1e-5)
+    np.testing.assert_allclose(updated.critic[:2, 0], [0.5 * advantages[0], 1 + 0.5 * advantages[1]], rtol=1e-5)
     score = np.array([[-0.25, 0.75, -0.25, -0.25], [0.75, -0.25, -0.25, -0.25]])
     np.testing.assert_allclose(updated.actor[:2], advantages[:, None] / 2 * score, rtol=1e-5)
 
@@ -208,7 +207,7 @@ def test_an_entry_moves_toward_the_mean_of_its_targets():
 
 
 def test_every_learner_has_as_many_tries():
-    cells = learners.make_learners()
+    cells = learners.LEARNERS
     assert list(cells) == list(said.CELLS)
     assert {len(set(learner.tries)) for learner in cells.values()} == {16}
     made = (bandits.reinforce_learner(), bandits.grid_learner(), bandits.quadratic_learner())
