@@ -1,0 +1,317 @@
+"""g. Value-based against policy-based, cell by cell of the chapter's table, each measured on both sides.
+
+What is learned, how to act, continuous actions, stochastic policies, sample efficiency, stability. The last two
+are mostly compared between off-policy values and on-policy policies; here both sides learn in both ways (a 2x2),
+on tables in environments whose exact values judge the policy that acts, with settings chosen on other seeds.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import claims_comparison_bandit as bandits
+import claims_comparison_design as designs
+import claims_comparison_learners as learners
+import claims_comparison_statements as said
+import harness
+import jax
+import jax.numpy as jnp
+import numpy as np
+from claims_comparison_statements import DIFFERENCE, POLICY, RATIO, STATEMENTS, VALUE
+from claims_rows import judge
+
+import pgjax
+from pgjax import environments, games, losses, returns
+
+Values = dict[said.Key, Any]
+
+NUM_FEATURES, NUM_ACTIONS, NUM_TIMINGS = 12, 64, 8  # of the state; discrete actions; independent timings
+TIMING = {"min_time_s": 0.01, "max_time_s": 0.05, "num_rounds": 1}
+NOISE_STD, CURVATURES = 0.5, (0.5, 2.0)  # of the bandit: the reward's noise, the range of H's eigenvalues
+GAME_STEPS, GAME_LAST, GAME_RATE, GAME_TEMPERATURE = 3000, 500, 0.3, 0.1
+TD_BATCH = 16
+
+
+class Study(NamedTuple):
+    """The 2x2's runs: curves by cell, settings by cell and environment, and the environments."""
+
+    curves: dict[str, designs.Curves]
+    settings: dict[str, np.ndarray]
+    instances: designs.Instances
+
+
+def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
+    """Measure every cell. Returns: "rows", and "figure": quartiles of the learning curves."""
+    study = run_design(num_seeds, seed)
+    values: Values = {
+        **what_is_learned(study),
+        **how_to_act(seed),
+        **continuous_actions(num_seeds, seed),
+        **stochastic_policies(study, num_seeds, seed),
+        **sample_efficiency(study),
+        **stability(study),
+        **divergence(num_seeds, seed),
+    }
+    rows = [
+        judge(statement, values[key], over="cases" if statement.says == "exact" else "seeds")
+        for key, statement in STATEMENTS.items()
+    ]
+    return {"rows": rows, "figure": figure_data(study)}
+
+
+def run_design(num_seeds: int, seed: int) -> Study:
+    """Train the four cells in all environments."""
+    evaluation = designs.make_instances(seed, num_seeds)
+    tuning = designs.make_instances(seed + designs.TUNING_SEED, max(1, num_seeds // designs.TUNING_SHARE))
+    curves, settings = {}, {}
+    for cell in learners.LEARNERS:
+        settings[cell], curves[cell] = designs.run_cell(cell, num_seeds, seed, evaluation, tuning)
+    return Study(curves, settings, evaluation)
+
+
+def both_sides(where: str, quantity: str, value: Any, policy: Any, sign: str = DIFFERENCE) -> Values:
+    """A cell's three rows."""
+    value, policy = np.asarray(value), np.asarray(policy)
+    against = value / policy if sign == RATIO else value - policy
+    return {(where, VALUE, quantity): value, (where, POLICY, quantity): policy, (where, sign, quantity): against}
+
+
+def side(study: Study, name: str, of: str, index: int) -> np.ndarray:
+    """A number of each seed, the mean of a side's two cells, in one environment."""
+    return sum(getattr(study.curves[f"{name}, {regime}"], of)[index] for regime in ("on-policy", "replay")) / 2
+
+
+def what_is_learned(study: Study) -> Values:
+    """How far Q-learning's Q is from the exact one, and what the greedy policies of all learners lose."""
+    values: Values = {}
+    for index, name in enumerate(designs.ENVIRONMENTS[:2]):
+        where = f"{said.LEARNED}: {name}"
+        learned = study.curves["value, replay"].critic[index]
+        values[where, "Q-learning", said.ERROR] = [
+            relative_error(jax.tree.map(lambda x, at=(index, i): x[at], study.instances.mdp), q)
+            for i, q in enumerate(learned)
+        ]
+        lost = (1 - side(study, who, "greedy", index) for who in ("value", "policy"))
+        values |= both_sides(where, said.LOSS, *lost)
+    return values
+
+
+def relative_error(mdp: environments.TabularMDP, learned: np.ndarray) -> float:
+    """|Q - q*| / |q*| over the states where the episode goes on, in the Euclidean norm."""
+    going, best = ~mdp.terminal, np.zeros(len(mdp.initial))
+    for _ in range(designs.HORIZON):
+        exact = mdp.reward + learners.DISCOUNT * mdp.transition @ best
+        best = np.where(going, exact.max(-1), 0)
+    return float(np.linalg.norm((learned - exact)[going]) / np.linalg.norm(exact[going]))
+
+
+def how_to_act(seed: int) -> Values:
+    """Time to decide with a policy's sample, and with the maximum of values."""
+    key, keys = jax.random.key(seed), {}
+    for name in ("state", "policy", "critic", "act"):
+        key, keys[name] = jax.random.split(key)
+    states, start = jax.random.normal(keys["state"], (256, NUM_FEATURES)), jnp.zeros(bandits.NUM_JOINTS)
+    critic, values = pgjax.QNetwork(), pgjax.QValues(NUM_ACTIONS)
+    params = [jax.jit(m.init)(keys["critic"], *x) for m, x in ((critic, (states[0], start)), (values, states[:1]))]
+    policies = pgjax.GaussianPolicy(bandits.NUM_JOINTS), pgjax.CategoricalPolicy(NUM_ACTIONS)
+
+    def search(params, key, states):
+        objective = functools.partial(critic.apply, params)
+        cem = pgjax.maximizers.cross_entropy(num_samples=64, num_elites=6)
+        return pgjax.maximize_batch(key, objective, states, bandits.BOX, cem, num_steps=2).action
+
+    argmax = jax.jit(lambda params, key, states: jnp.argmax(values.apply(params, states), axis=-1))
+    ways = [
+        (
+            best,
+            own,
+            jax.jit(functools.partial(pgjax.sample, policy)),
+            jax.jit(policy.init)(keys["policy"], states[0]),
+        )
+        for best, own, policy in zip((jax.jit(search), argmax), params, policies, strict=True)
+    ]
+    calls, measured = {}, {}
+    for where, (size, _) in said.WHERE_ACTING.items():
+        best, params, sample, policy_params = ways["discrete" in where]
+        calls[where, VALUE] = (best, (params, keys["act"], states[:size]))
+        calls[where, POLICY] = (sample, (policy_params, keys["act"], states[:size]))
+    timings = [harness.time_interleaved(calls, **TIMING) for _ in range(NUM_TIMINGS)]
+    for where, (size, _) in said.WHERE_ACTING.items():
+        sides = ([t[where, who].median_s / size for t in timings] for who in (VALUE, POLICY))
+        measured |= both_sides(f"{said.ACTING}: {where}", said.TIME, *sides, sign=RATIO)
+    return measured
+
+
+def make_bandits(seed: int, num: int) -> environments.QuadraticBandit:
+    """Random ones, stacked: the optimum inside the box, the curvature turned at random."""
+    rng, made = np.random.default_rng(seed), []
+    for _ in range(num):
+        turned, _ = np.linalg.qr(rng.standard_normal((bandits.NUM_JOINTS,) * 2))
+        sizes = np.exp(rng.uniform(*np.log(CURVATURES), bandits.NUM_JOINTS))
+        optimum = rng.uniform(-0.8, 0.8, bandits.NUM_JOINTS)
+        curvature = turned * sizes @ turned.T
+        made.append(environments.quadratic_bandit(optimum, (curvature + curvature.T) / 2, NOISE_STD))
+    return jax.tree.map(lambda *x: jnp.stack(x), *made)
+
+
+def continuous_actions(num_seeds: int, seed: int) -> Values:
+    """The regret of the action that each learner settles for; its setting chosen on other bandits."""
+    made = {
+        "Gaussian policy": bandits.reinforce_learner(),
+        "grid of 729": bandits.grid_learner(),
+        "quadratic critic + CEM": bandits.quadratic_learner(),
+        "MLP critic + CEM": bandits.critic_learner(policy=False),
+        "both": bandits.critic_learner(policy=True),
+    }
+    evaluation = make_bandits(seed, num_seeds)
+    tuning = make_bandits(seed + designs.TUNING_SEED, num_seeds)
+    keys, tuning_keys = (
+        jax.random.split(jax.random.key(s), num_seeds) for s in (seed, seed + designs.TUNING_SEED)
+    )
+    measured: Values = {}
+    for name, learner in made.items():
+        pull_all = jax.jit(jax.vmap(functools.partial(bandits.pull_all, learner)))
+        # Every try gets its own share of the tuning's bandits, so that one call does.
+        tries = jnp.asarray(np.resize(learner.tries, num_seeds), jnp.float32)
+        lost = np.asarray(pull_all(tuning_keys, tuning, tries))
+        means = [np.median(lost[np.asarray(tries) == np.float32(x)]) for x in learner.tries[:num_seeds]]
+        best = jnp.full(num_seeds, learner.tries[int(np.argmin(means))])
+        measured[said.CONTINUOUS, name, said.REGRET] = np.asarray(pull_all(keys, evaluation, best))
+    policy = measured[said.CONTINUOUS, "Gaussian policy", said.REGRET]
+    for name in list(made)[1:]:
+        lost = measured[said.CONTINUOUS, name, said.REGRET]
+        measured[said.CONTINUOUS, f"{name} / Gaussian policy", said.REGRET] = lost / policy
+    return measured
+
+
+def stochastic_policies(study: Study, num_seeds: int, seed: int) -> Values:
+    """Exact values of what was learned where states look alike, and exploitability in self-play."""
+    aliased, game = (f"{said.STOCHASTIC}: {name}" for name in ("aliased gridworld", "rock-paper-scissors"))
+    mdp, one_way = environments.aliased_gridworld(), environments.toward_treasure(1.0)
+    known = {"best without memory": environments.toward_treasure()}
+    known["epsilon .1-greedy toward one side"] = environments.epsilon_greedy(one_way, said.EPSILON)
+    index = designs.ENVIRONMENTS.index("aliased gridworld")
+    last = (side(study, who, "last", index) for who in ("value", "policy"))
+    starts = np.random.default_rng(seed).dirichlet(np.ones(3), num_seeds)
+    ways = {
+        VALUE: games.fictitious_play(epsilon=said.EPSILON),
+        POLICY: games.softmax_policy_gradient(learning_rate=GAME_RATE, temperature=GAME_TEMPERATURE),
+        "without entropy": games.softmax_policy_gradient(learning_rate=GAME_RATE),
+    }
+    worst, averages = {}, {}
+    for name, dynamics in ways.items():
+        worst[name], averages[name] = jax.jit(jax.vmap(functools.partial(play, dynamics)))(starts)
+    return {
+        **{(aliased, name, said.FINAL): [exact_value(mdp, policy)] for name, policy in known.items()},
+        **both_sides(aliased, said.FINAL, *last),
+        **both_sides(game, said.EXPLOITABILITY, worst[VALUE], worst[POLICY]),
+        (game, "policy-based without entropy", said.EXPLOITABILITY): worst["without entropy"],
+        (game, "value-based, average of what it played", said.EXPLOITABILITY): averages[VALUE],
+    }
+
+
+def exact_value(mdp: environments.TabularMDP, policy: jax.Array) -> float:
+    """Of a memoryless policy."""
+    return float(environments.start_value(mdp, policy, learners.DISCOUNT))
+
+
+def play(dynamics: games.Dynamics, strategy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Rock-paper-scissors in self-play: the worst exploitability of the last steps, and the average strategy's."""
+    game = games.rock_paper_scissors()
+    outcome, path = games.play(dynamics, game, strategy, num_steps=GAME_STEPS, return_trajectory=True)
+    return jnp.max(path.exploitability[-GAME_LAST:]), outcome.average_exploitability
+
+
+def of_design(study: Study, topic: str, quantity: str, number: Any) -> Values:
+    """One number of each run, by cell and environment, and its main effects."""
+    by_cell = {cell: number(curves.acting) for cell, curves in study.curves.items()}
+    shown = {said.CELLS[cell]: x for cell, x in by_cell.items()} | designs.effects(by_cell)
+    return {
+        (f"{topic}: {name}", who, quantity): x[index]
+        for index, name in enumerate(designs.ENVIRONMENTS)
+        for who, x in shown.items()
+    }
+
+
+def sample_efficiency(study: Study) -> Values:
+    """The mean over training of the acting policy's normalized value."""
+    return of_design(study, said.EFFICIENCY, said.MEAN_VALUE, designs.efficiency)
+
+
+def stability(study: Study) -> Values:
+    """Falls in the second half of training, and how far the seeds end apart."""
+    values = of_design(study, said.STABILITY, said.DRAWDOWN, designs.drawdown)
+    spreads = {cell: designs.spread(curves.acting) for cell, curves in study.curves.items()}
+    for index, name in enumerate(designs.ENVIRONMENTS):
+        sides = [
+            (spreads[f"{who}, on-policy"][index] + spreads[f"{who}, replay"][index]) / 2
+            for who in ("value", "policy")
+        ]
+        values |= both_sides(f"{said.STABILITY}: {name}", said.SPREAD, *sides)
+    return values
+
+
+def two_states() -> environments.TabularMDP:
+    """The first state leads to the second, which leads to itself, or to the end by chance; no reward."""
+    transition = np.array([[0, 1, 0], [0, 1 - said.END, said.END], [0, 0, 1.0]])[:, None]
+    return environments.tabular_mdp(transition, np.zeros((3, 1)), (1, 0, 0), terminal=np.arange(3) == 2)
+
+
+FEATURES = np.array([1.0, 2.0, 0.0])
+
+
+def td_gradient(w: jax.Array, state: jax.Array, following: jax.Array, weights: jax.Array) -> jax.Array:
+    """The semi-gradient of TD(0) with values w * feature; `following` is the expected next feature."""
+    targets = returns.lambda_returns(jnp.zeros_like(state), w * following, discount=said.TD_DISCOUNT, lambda_=0.0)
+    return jax.grad(lambda w: losses.value_loss(w * state, targets, weights))(w)
+
+
+def divergence(num_seeds: int, seed: int) -> Values:
+    """The factor of w in an expected update, and its growth in sampled ones, off-policy and on-policy.
+
+    Reference: Tsitsiklis & Van Roy (1996), Feature-based methods for large scale dynamic programming; Sutton &
+        Barto (2018), Reinforcement learning, example 11.1.
+    """
+    where, mdp = f"{said.STABILITY}: TD, linear features, two states", two_states()
+    with jax.enable_x64(True):
+        visits = environments.occupancy(mdp, np.ones((3, 1)))
+        weights = {"off-policy": jnp.array([0.5, 0.5, 0.0]), "on-policy": visits / jnp.sum(visits)}
+        features, keys = jnp.asarray(FEATURES), jax.random.split(jax.random.key(seed), num_seeds)
+        following = jnp.asarray(mdp.transition[:, 0]) @ features
+
+        def sampled(probability, key):
+            def update(w, key):
+                key_state, key_next = jax.random.split(key)
+                state = jax.random.categorical(key_state, jnp.log(probability), shape=(TD_BATCH,))
+                step = functools.partial(environments.step, mdp=mdp, action=0)
+                moved = jax.vmap(lambda key, s: step(key, state=s))(jax.random.split(key_next, TD_BATCH), state)
+                gradient = td_gradient(w, features[state], features[moved.state], 1 / TD_BATCH)
+                return w - said.TD_RATE * gradient, None
+
+            w, _ = jax.lax.scan(update, jnp.ones(()), jax.random.split(key, said.TD_UPDATES))
+            return jnp.log10(jnp.abs(w))
+
+        run = jax.jit(jax.vmap(sampled, (None, 0)))
+        values: Values = {}
+        for name, weight in weights.items():
+            factor = 1 - said.TD_RATE * td_gradient(jnp.ones(()), features, following, weight)
+            values[where, name, "factor of w in an expected update"] = [float(factor)]
+            values[where, name, said.GROWTH] = np.asarray(run(weight, keys))
+    growth = [values[where, name, said.GROWTH] for name in weights]
+    return values | {(where, "off-policy - on-policy", said.GROWTH): growth[0] - growth[1]}
+
+
+def figure_data(study: Study) -> dict[str, Any]:
+    """Quartiles of the learning curves by cell and environment, the settings chosen, and which rows compare."""
+    steps = learners.SEGMENT * learners.SEGMENTS_PER_POINT * np.arange(learners.NUM_POINTS + 1)
+    return {
+        "steps": steps.tolist(),
+        "environments": list(designs.ENVIRONMENTS),
+        "curves": {said.CELLS[cell]: designs.quartiles(curves.acting) for cell, curves in study.curves.items()},
+        "comparisons": [
+            {"condition": STATEMENTS[key].condition, "quantity": key[2], "neutral": neutral}
+            for key, neutral in said.COMPARISONS.items()
+        ],
+        "settings": {said.CELLS[cell]: chosen.tolist() for cell, chosen in study.settings.items()},
+    }

@@ -1,0 +1,162 @@
+"""What claim g expects, said before anything is measured: a row for each side of each cell, and one that decides.
+
+The chapter's own cells are `says="chapter"` without conditions; what it leaves out is `says="condition"`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from claims_comparison_design import ENVIRONMENTS
+from claims_rows import Statement, exactly
+
+Key = tuple[str, str, str]  # topic and where, who, quantity
+Range = tuple[float, float]
+
+MORE = 1e-6  # a difference of exactly 0 is none
+ANY, ABOVE, BELOW, DEARER = (0.0, math.inf), (MORE, math.inf), (-math.inf, -MORE), (1 + MORE, math.inf)
+VALUE, POLICY = "value-based", "policy-based"
+DIFFERENCE, RATIO = "value - policy", "value / policy"
+
+CELLS = {
+    "value, on-policy": "SARSA (value, on-policy)",
+    "value, replay": "Q-learning (value, replay)",
+    "policy, on-policy": "actor-critic (policy, on-policy)",
+    "policy, replay": "actor-critic on replayed Q (policy, replay)",
+}
+REGIME, NAIVE, BOTH = (
+    "replay - on-policy",
+    "value with replay - policy on-policy",
+    "policy with replayed Q - without",
+)
+
+# The off-policy example: features 1 and 2, the second state follows the first and itself, and ends with END.
+END, TD_DISCOUNT, TD_RATE, TD_UPDATES = 0.1, 0.95, 0.1, 500
+EPSILON = 0.1
+
+LEARNED, LOSS, ERROR = "what is learned", "loss of the greedy policy / uniform's", "relative error of Q"
+ACTING, TIME = "how to act", "time per decision (s)"
+CONTINUOUS, REGRET = "continuous actions: 6 joints, 2048 pulls", "regret"
+STOCHASTIC, FINAL, EXPLOITABILITY = "stochastic policies", "value at the end", "exploitability"
+EFFICIENCY, MEAN_VALUE = "sample efficiency", "mean normalized value in training"
+STABILITY, DRAWDOWN, SPREAD = "stability", "largest fall in the second half", "distance from the median seed"
+GROWTH = f"log10 growth of |w| in {TD_UPDATES} updates"
+
+WHERE_ACTING = {
+    "6 joints, 1 state": (1, "sample a Gaussian / CEM 2x64"),
+    "6 joints, 256 states": (256, "sample a Gaussian / CEM 2x64"),
+    "64 discrete actions, 256 states": (256, "sample / argmax of 64 outputs"),
+}
+BANDIT_LEARNERS = ("Gaussian policy", "grid of 729", "quadratic critic + CEM", "MLP critic + CEM", "both")
+
+
+def entry(where: str, quantity: str, against: Range, *, says: str, sign: str = DIFFERENCE, sides=(ANY, ANY)):
+    """Statements of a cell: each side, and the difference or ratio of a seed's two numbers."""
+    return {
+        (where, VALUE, quantity): Statement(f"{where}, {VALUE}", quantity, *sides[0]),
+        (where, POLICY, quantity): Statement(f"{where}, {POLICY}", quantity, *sides[1]),
+        (where, sign, quantity): Statement(f"{where}, {sign}", quantity, *against, says=says),
+    }
+
+
+def single(where: str, who: str, quantity: str, expected: Range, says: str = "condition"):
+    """One statement, about one learner or one difference (`who`)."""
+    return {(where, who, quantity): Statement(f"{where}, {who}", quantity, *expected, says=says)}
+
+
+def design(topic: str, quantity: str, regime: Range):
+    """Statements of the 2x2 in each environment: its cells and its main effects."""
+    made = {}
+    for name in ENVIRONMENTS:
+        where = f"{topic}: {name}"
+        for cell in CELLS.values():
+            made |= single(where, cell, quantity, ANY)
+        made |= single(where, DIFFERENCE, quantity, ABOVE, "chapter")
+        made |= single(where, REGIME, quantity, regime)
+    return made
+
+
+def what_is_learned():
+    """Values are learned roughly; the policy that they imply, exactly."""
+    made = {}
+    for name in ENVIRONMENTS[:2]:
+        where = f"{LEARNED}: {name}"
+        made |= single(where, "Q-learning", ERROR, (0.0, 0.5))
+        made |= entry(where, LOSS, (-0.1, 0.1), says="condition", sides=((0.0, 0.1), (0.0, 0.1)))
+    return made
+
+
+def how_to_act():
+    """A search costs more than a sample; an argmax over few actions does not."""
+    made = {}
+    for name in WHERE_ACTING:
+        discrete = "discrete" in name
+        against, says = ((0.5, 2.0), "condition") if discrete else (DEARER, "chapter")
+        made |= entry(f"{ACTING}: {name}", TIME, against, says=says, sign=RATIO)
+    return made
+
+
+def continuous_actions():
+    """A grid is coarse; a critic that can be searched is not; a critic can also train the policy."""
+    made = {}
+    for name in BANDIT_LEARNERS:
+        made |= single(CONTINUOUS, name, REGRET, ANY)
+    against = {"grid of 729": (DEARER, "chapter"), "quadratic critic + CEM": ((0.0, 1.0), "condition")}
+    against |= dict.fromkeys(("MLP critic + CEM", "both"), ((0.0, 1.0), "condition"))
+    for name, (expected, says) in against.items():
+        made |= single(CONTINUOUS, f"{name} / Gaussian policy", REGRET, expected, says)
+    return made
+
+
+def stochastic_policies():
+    """Epsilon-greedy policies fail where states look alike or an opponent adapts; so do unregularized policies."""
+    aliased, game = (f"{STOCHASTIC}: {name}" for name in ("aliased gridworld", "rock-paper-scissors"))
+    greedy, best = "epsilon .1-greedy toward one side", "best without memory"
+    return {
+        (aliased, best, FINAL): exactly(f"{aliased}, {best}", FINAL, -3.0269, absolute=1e-4),
+        (aliased, greedy, FINAL): exactly(f"{aliased}, {greedy}", FINAL, -4.485, absolute=1e-3),
+        **entry(aliased, FINAL, BELOW, says="chapter", sides=((-math.inf, -3.0269), (-3.5, -3.0268))),
+        **entry(game, EXPLOITABILITY, ABOVE, says="chapter", sides=((0.5, 1.0), (0.0, 0.05))),
+        **single(game, "policy-based without entropy", EXPLOITABILITY, (0.5, 1.0)),
+        **single(game, "value-based, average of what it played", EXPLOITABILITY, (0.0, 0.05)),
+    }
+
+
+def sample_efficiency():
+    """The chapter's cell, and what remains of it once the data's regime is the same."""
+    made = design(EFFICIENCY, MEAN_VALUE, ABOVE)
+    for name in ENVIRONMENTS:
+        for who in (NAIVE, BOTH):
+            made |= single(f"{EFFICIENCY}: {name}", who, MEAN_VALUE, ABOVE)
+    return made
+
+
+def stability():
+    """The chapter's cell: falls late in training, spread over seeds, and the known case of divergence."""
+    made = design(STABILITY, DRAWDOWN, BELOW)
+    for name in ENVIRONMENTS:
+        made |= entry(f"{STABILITY}: {name}", SPREAD, ABOVE, says="chapter")
+    where, factor = f"{STABILITY}: TD, linear features, two states", "factor of w in an expected update"
+    off = 1 + TD_RATE / 2 * (TD_DISCOUNT * (6 - 4 * END) - 5)
+    visits = 1 / END  # of the second state in an episode
+    drift = 2 * TD_DISCOUNT - 1 + visits * 2 * (2 * TD_DISCOUNT * (1 - END) - 2)
+    on = 1 + TD_RATE * drift / (1 + visits)
+    for name, known, sampled in (("off-policy", off, ABOVE), ("on-policy", on, BELOW)):
+        made[where, name, factor] = exactly(f"{where}, {name}", factor, known, relative=1e-6)
+        made |= single(where, name, GROWTH, sampled)
+    return made | single(where, "off-policy - on-policy", GROWTH, ABOVE)
+
+
+STATEMENTS: dict[Key, Statement] = {
+    **what_is_learned(),
+    **how_to_act(),
+    **continuous_actions(),
+    **stochastic_policies(),
+    **sample_efficiency(),
+    **stability(),
+}
+
+# The statements that set two sides against each other, with the number at which there is no difference.
+COMPARISONS: dict[Key, float] = {
+    key: 1.0 if " / " in key[1] else 0.0 for key in STATEMENTS if " / " in key[1] or " - " in key[1]
+}
