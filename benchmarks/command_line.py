@@ -52,7 +52,7 @@ def run_and_write(
         console.print("no method was measured: the ones asked for do not run on these problems")
         return 1
     harness.write_json(options.output, result)
-    written = [options.output, *plot(options.output)]
+    written = [options.output, *(plot(options.output) if result["rows"] else ())]
     show(console, result)
     console.print(f"{result['wall_time_s']:.0f} s; wrote {', '.join(map(str, written))}")
     return 0
