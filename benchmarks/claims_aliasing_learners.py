@@ -13,9 +13,9 @@ from pgjax.distributions import Categorical, EpsilonGreedy
 
 TIME_LIMIT = 50  # steps of an episode
 # Actor-critic: streams of steps side by side, steps of each between two updates.
-NUM_STREAMS, NUM_STEPS, NUM_UPDATES, LEARNING_RATE, LAMBDA = 8, 16, 500, 0.05, 0.95
+NUM_STREAMS, NUM_STEPS, NUM_UPDATES, LEARNING_RATE, LAMBDA = 8, 16, 500, 0.1, 0.95
 NUM_Q_STEPS, STEP_SIZE, EPSILON = 10_000, 0.1, 0.1
-NUM_EPISODES, MAX_STEPS = 1024, 150  # in the corridor; one episode in ten million is longer
+NUM_EPISODES, MAX_STEPS = 2048, 150  # in the corridor; one episode in ten million is longer
 
 
 def remembering(mdp: envs.TabularMDP) -> envs.TabularMDP:
@@ -123,25 +123,27 @@ def q_learning(
     return q, jnp.mean(rewards[-last:]) / jnp.mean(ended[-last:])
 
 
-def reinforce_samples(key: jax.Array, mdp: envs.TabularMDP, baselines: jax.Array) -> tuple[jax.Array, ...]:
-    """Moments of REINFORCE's gradient in the logit of action 1, of even choices, over one seed's episodes.
+def reinforce_samples(
+    key: jax.Array, mdp: envs.TabularMDP, logits: jax.Array, baselines: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Moments of REINFORCE's gradient in the logit of observation 0 and action 1, over one seed's episodes.
 
     Args:
+        logits: of the policy, shape `[O, A]`.
         baselines: constants to try, two different ones or more, shape `[K]`.
 
     Returns: means `[K]`, variances `[K]`, and the estimated best constant baseline `[]`.
     """
-    even = jnp.zeros((1, 2))
 
     def gradients(path, baseline):
-        def loss(logits):
-            log_probs = Categorical(logits[path.observation]).log_prob(path.action)
+        def loss(x):
+            log_probs = Categorical(x[path.observation]).log_prob(path.action)
             return losses.reinforce_loss(log_probs, path.reward, path.terminated, baseline, discount=1.0)
 
-        return jax.grad(loss)(even)
+        return jax.grad(loss)(logits)
 
     keys = jax.random.split(key, NUM_EPISODES)
-    paths, _ = jax.vmap(lambda k: envs.rollout(k, mdp, jax.nn.softmax(even), MAX_STEPS))(keys)
+    paths, _ = jax.vmap(lambda k: envs.rollout(k, mdp, jax.nn.softmax(logits), MAX_STEPS))(keys)
     found = jax.vmap(jax.vmap(gradients, (0, None)), (None, 0))(paths, baselines)
     scores = (found[1] - found[0]) / (baselines[1] - baselines[0])  # the loss is linear in the baseline
     best = losses.optimal_baseline(found[0] - baselines[0] * scores, scores)

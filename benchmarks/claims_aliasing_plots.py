@@ -16,7 +16,7 @@ from plots import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
 
 ACTOR = "actor-critic"
 HEIGHT, SEED_HEIGHT = 0.27, 0.1  # of a class's mark, and of the spread of its seeds
-LOWEST = -24.0  # the axis' left end
+MARGIN = 1.2  # from the lowest value to the axis' left end
 
 
 def draw(claim: Mapping[str, Any]) -> Figure:
@@ -28,7 +28,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     discounts = list(dict.fromkeys(entry["discount"] for entry in data["classes"]))
     if not discounts:
         raise ValueError("claim: expected at least one class")
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    figure = Figure(figsize=(13, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(discounts) + 1, width_ratios=[1] * len(discounts) + [0.8])
     for panel, discount in zip(panels, discounts, strict=False):
@@ -47,6 +47,9 @@ def draw(claim: Mapping[str, Any]) -> Figure:
 def draw_classes(panel: Axes, classes: Sequence[Mapping[str, Any]], into_skull: float | None) -> None:
     """Exact values as bars from the left, what was learned as points below them."""
     rng = np.random.default_rng(0)
+    learned = [value for entry in classes if entry["learned"] for value in entry["learned"]["values"]]
+    exact = [entry["exact"] for entry in classes if math.isfinite(entry["exact"])]
+    panel.set_xlim(MARGIN * min(*exact, *learned), 0)
     for i, entry in enumerate(classes):
         draw_exact(panel, i, entry["exact"])
         if entry["learned"] is not None:
@@ -65,7 +68,6 @@ def draw_classes(panel: Axes, classes: Sequence[Mapping[str, Any]], into_skull: 
         )
     panel.set_yticks(range(len(classes)), [entry["class"] for entry in classes], fontsize=TEXT_SIZE)
     panel.set_ylim(len(classes) - 0.3, -0.6)
-    panel.set_xlim(LOWEST, 0)
     panel.set_xlabel("expected return of an episode", fontsize=TEXT_SIZE)
     panel.tick_params(axis="x", labelsize=TEXT_SIZE - 1)
     panel.grid(axis="x", color="0.92")
@@ -75,11 +77,12 @@ def draw_classes(panel: Axes, classes: Sequence[Mapping[str, Any]], into_skull: 
 def draw_exact(panel: Axes, i: int, value: float) -> None:
     """A class's exact value: a mark with its number; minus infinity in words."""
     if math.isinf(value):
+        left, _ = panel.get_xlim()
         text = "$-\\infty$: from two of five cells it never arrives"
         panel.annotate(
             text,
-            (LOWEST, i - 0.32),
-            (LOWEST + 1.2, i - 0.32),
+            (left, i - 0.32),
+            (0.95 * left, i - 0.32),
             arrowprops={"arrowstyle": "->", "linewidth": 1.5},
             va="center",
             fontsize=TEXT_SIZE - 1,
@@ -115,7 +118,7 @@ def draw_learned(panel: Axes, height: float, learned: Mapping[str, Any], rng: np
     )
     panel.annotate(
         f"{middle:.4g}",
-        (min(low, values.min()), height),
+        (low, height),
         (-6, 0),
         textcoords="offset points",
         ha="right",
@@ -165,6 +168,6 @@ def legend(classes: Sequence[Mapping[str, Any]]) -> list[Line2D]:
     marks[0].set_label("exact")
     for name in names:
         color, marker = look(name)
-        suffix = f" (within {50} steps)" if name != ACTOR else ""
+        suffix = " (within 50 steps)" if name != ACTOR else ""
         marks.append(Line2D([], [], color=color, marker=marker, linestyle="", label=f"learned: {name}{suffix}"))
     return marks
