@@ -31,7 +31,7 @@ ROUNDING, SINGLE_ROUNDING = 1e-9, 1e-3  # of a ratio, in float64, and in float32
 GAPS, ASCENT_STEPS, ASCENT_RATE = (0.01, 0.1, 1.0, 10.0), 40_000, 0.5  # at a gap of 1
 DISCOUNT, START_STD, NUM_DOUBLINGS, DISTANCE_POWERS = 0.9, 0.1, 16, np.arange(6, 13)
 PHASES = ("early", "middle", "late")  # thirds of training
-NUM_DRAWN = 150  # random pairs of a size in the figure
+NUM_DRAWN, NUM_POINTS = 150, 24  # in the figure: random pairs of a size, points of a curve
 
 FLIP, TV = f"Q = {VALUES[0]:.1f}, {VALUES[1]:.1f}", "total variation when the two are swapped"
 BETTER, BOUND = "probability of the better action", "total variation / tanh(|z' - z| / 2), greatest"
@@ -288,14 +288,17 @@ def drawn_pairs(pairs: Mapping[str, np.ndarray], flipped: Mapping[str, float]) -
 
 
 def drawn_course(course: training.Course) -> dict[str, Any]:
-    """Quartiles over seeds of each round's mean change, and of the rest at its start."""
-    num_updates = course.changes.greedy.shape[2]
-    rounds = {name: values.mean(axis=2) for name, values in course.changes._asdict().items()}
-    rounds |= {name: values for name, values in course._asdict().items() if name != "changes"}
+    """Quartiles over seeds: of what updates change, in NUM_POINTS stretches of training; else by rounds."""
+    num_seeds, num_rounds, num_updates = course.changes.greedy.shape
+    ends = np.linspace(0, num_rounds * num_updates, NUM_POINTS + 1).round().astype(int)
+    curves = {name: values for name, values in course._asdict().items() if name != "changes"}
+    for name, values in course.changes._asdict().items():
+        stretches = np.split(values.reshape(num_seeds, -1), ends[1:-1], axis=1)
+        curves[name] = np.stack([stretch.mean(axis=1) for stretch in stretches], axis=1)
     return {
-        "update": (num_updates * (np.arange(course.temperature.shape[1]) + 0.5)).tolist(),
+        "update": ((ends[1:] + ends[:-1]) / 2).tolist(),
         "quartiles": {
             name: np.round(np.percentile(values, (25, 50, 75), axis=0), 6).tolist()
-            for name, values in rounds.items()
+            for name, values in curves.items()
         },
     }

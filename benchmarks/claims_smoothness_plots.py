@@ -20,6 +20,8 @@ CURVES = {
     "policy": ("PPO policy", POLICY_COLOR, "--"),
 }
 
+OFFSETS = ((-25, 22), (-25, 32), (-95, -14))  # of the labels of the three temperatures, in points
+
 
 def draw(claim: Mapping[str, Any]) -> Figure:
     """The figure of two panels.
@@ -65,16 +67,16 @@ def draw_bound(panel: Axes, data: Mapping[str, Any]) -> None:
         markersize=11,
         label="softmax, Q = 10.0 and 10.1 swapped",
     )
-    for temperature, x, y in zip(*flip.values(), strict=True):
-        low = y > 0.5
+    for temperature, x, y, offset in zip(*flip.values(), OFFSETS, strict=True):
         panel.annotate(
-            f"temperature {temperature:.4g}\nTV {y:.3g}",
+            f"temperature {temperature:.4g}: {y:.3g}",
             (x, y),
-            (-4, -8) if low else (-6, 6),
+            offset,
             textcoords="offset points",
             ha="right",
-            va="top" if low else "bottom",
+            va="center",
             fontsize=TEXT_SIZE - 1,
+            arrowprops={"arrowstyle": "-", "color": "0.5", "linewidth": 0.7, "shrinkB": 5},
         )
     panel.set(xscale="log", xlim=(distances[0], distances[-1]), ylim=(-0.02, 1.05))
     panel.set_xlabel("largest change of a logit, |z' - z|", fontsize=TEXT_SIZE)

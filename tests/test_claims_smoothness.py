@@ -20,6 +20,7 @@ def small_run():
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
         jax.numpy_dtype_promotion("standard"),  # optax needs it
+        jax.debug_key_reuse(False),  # it refuses any vmap of a scan over keys
     ):
         monkeypatch.setattr(training, "NUM_ROUNDS", NUM_ROUNDS)
         monkeypatch.setattr(claims_smoothness, "NUM_PAIRS", 1000)
@@ -42,7 +43,7 @@ def test_statements_are_there_before_the_run(small_run):
 
 def test_every_exact_statement_holds(small_run):
     exact = {key: row for key, row in small_run[0].items() if row["says"] == "exact"}
-    assert len(exact) == 11
+    assert len(exact) == 12
     assert {key: row["values"] for key, row in exact.items() if row["verdict"] != "holds"} == {}
 
 
@@ -114,20 +115,38 @@ def test_changes_by_hand(monkeypatch):
     ]
     found = training.changes(*shown, jnp.array([[3.0, 5.0], [1.0, 2.0]]), jnp.asarray(1.0))
     tv = np.tanh(0.1), special.expit(1.0) - 0.5
-    expected = training.Changes(
-        greedy=0.5,
-        softmax=np.tanh(0.05) / 2,
-        cold=0.5,
-        policy=np.mean(tv),
-        mode=1.0,
-        greedy_reward=1.0,
-        policy_reward=(2 * tv[0] + tv[1]) / 2,
-        bound=0.0,
-    )
     moved = np.abs(special.log_softmax(logits[1], -1) - special.log_softmax(logits[0], -1)).max(-1)
-    expected = expected._replace(bound=np.max(tv / np.tanh(moved / 2)))
-    for name, value in expected._asdict().items():
-        np.testing.assert_allclose(getattr(found, name), value, rtol=1e-5, err_msg=name)
+    expected = {
+        "greedy": 0.5,
+        "softmax": np.tanh(0.05) / 2,
+        "cold": 0.5,
+        "policy": np.mean(tv),
+        "mode": 1.0,
+        "greedy_reward": 1.0,
+        "policy_reward": (2 * tv[0] + tv[1]) / 2,
+        "bound": np.max(tv / np.tanh(moved / 2)),
+    }
+    assert tuple(expected) == training.Changes._fields[: len(found)]
+    np.testing.assert_allclose(found, list(expected.values()), rtol=1e-5)
+
+
+def test_both_start_as_one_network_and_follow_their_own_gradients(key, rng):
+    """The last bias's gradient: of Q, mean of (Q - r) e_a; of PPO where it acted, -mean of A (e_a - pi)."""
+    networks = jax.jit(training.random_networks)(key)
+    states = jnp.asarray(rng.normal(size=(training.MINIBATCH, training.STATE_SIZE)), jnp.float32)
+    shown = training.show(networks, states)
+    np.testing.assert_allclose(jax.nn.log_softmax(shown.q_values), shown.log_probs, atol=1e-6)
+    actions = jnp.asarray(rng.integers(0, training.NUM_ARMS, (2, training.MINIBATCH)), jnp.int32)
+    rewards = jnp.asarray(rng.normal(size=actions.shape), jnp.float32)
+    replayed, own = (training.Pulls(states, *pair) for pair in zip(actions, rewards, strict=True))
+    batch = (own, training.chosen(shown.log_probs, own.actions))
+    slopes = jax.jit(jax.grad(training.loss))(networks, replayed, batch)
+    taken = np.eye(training.NUM_ARMS)[np.asarray(actions)]
+    errors = training.chosen(shown.q_values, actions[0]) - rewards[0]
+    of_q = np.mean(taken[0] * np.asarray(errors)[:, None], axis=0)
+    of_policy = -np.mean(np.asarray(rewards[1])[:, None] * (taken[1] - np.exp(shown.log_probs)), axis=0)
+    np.testing.assert_allclose(slopes.q["params"]["values"]["bias"], of_q, atol=1e-6)
+    np.testing.assert_allclose(slopes.policy["params"]["logits"]["bias"], of_policy, atol=1e-6)
 
 
 @pytest.mark.parametrize("target", [0.3, 2.0])
