@@ -1,7 +1,7 @@
 """Claim a on a six-joint arm and a neural critic: the cheapest search that is good enough, against a control step.
 
-Which search that is, is decided on targets and times of its own; what it loses and takes is then measured anew. Each
-decision is a call for one state, as it is timed, and its action is rescored in float64.
+Which search that is, is decided on targets and times of its own; what it loses and takes is then measured anew.
+Each decision is a call for one state, as it is timed, and its action is rescored in float64.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import argmax_cases
 import harness
 import jax
+import jax.numpy as jnp
 import measure as regrets
 import methods
 import numpy as np
@@ -191,7 +192,7 @@ def choose(trial: Trial, acts: Mapping[str, Act], times: Mapping[str, np.ndarray
 
 
 def lost_by(trial: Trial, act: Act, index: np.ndarray, key: jax.Array) -> np.ndarray:
-    """Normalized regret for each of some states, with noise of their own; infinite for an action outside the box."""
+    """Normalized regret for each of some states, each with its own noise; infinite for actions outside the box."""
     task, keys = trial.task, jax.random.split(key, len(index))
     states = task.states[index]
     actions = np.stack([act(task.params, k, state).action for k, state in zip(keys, states, strict=True)])
@@ -228,7 +229,7 @@ def sample_call(task: methods.Task, batch_size: int) -> Call:
 def first_states(task: methods.Task, batch_size: int) -> Any:
     """One state, or a batch; states are repeated where there are too few."""
     states = np.asarray(task.states)
-    return states[0] if batch_size == 1 else np.resize(states, (batch_size, states.shape[1]))
+    return jnp.asarray(states[0] if batch_size == 1 else np.resize(states, (batch_size, states.shape[1])))
 
 
 def compile_side_by_side(calls: Iterable[Call]) -> None:
