@@ -2,8 +2,8 @@
 
 A flat softmax has a logit for each action, as a flat Q-head has a value: both take time O(|A|). Measured: time per
 decision against |A| = 10 ... 1,000,000 of both, and of what does not grow: one choice in each of six dimensions,
-sampled from a policy (at once, or one after the other) or taken greedily from values; and a Gaussian. The figure shows
-the times.
+sampled from a policy (at once, or one after the other) or taken greedily from values; and a Gaussian. The figure
+shows the times.
 """
 
 from __future__ import annotations
