@@ -46,7 +46,7 @@ def make_rules() -> list[Rule]:
         ("actions are continuous and values can only be kept on a grid", "grid of 729", VALUE, POLICY),
         ("actions are continuous and the shape of their values is known", "quadratic critic + CEM", VALUE, ""),
         ("actions are continuous and a network has to learn their values", "MLP critic + CEM", VALUE, ""),
-        ("actions are continuous, and a learned critic may train the policy", "both", BOTH, BOTH),
+        ("actions are continuous, and a learned critic may train the policy", said.WITH_BOTH, BOTH, BOTH),
     )
     for when, name, below, chapter in critics:
         key = (said.CONTINUOUS, f"{name} / Gaussian policy", said.REGRET)

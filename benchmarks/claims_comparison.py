@@ -8,6 +8,7 @@ on tables in environments whose exact values judge the policy that acts, with se
 from __future__ import annotations
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import claims_comparison_bandit as bandits
@@ -43,15 +44,18 @@ class Study(NamedTuple):
 
 def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
     """Measure every cell. Returns: "rows", and "figure": quartiles of the learning curves."""
-    study = run_design(num_seeds, seed)
+    # Side by side: compilations and small steps leave one of two cores idle. Times are taken afterwards, alone.
+    with ThreadPoolExecutor(2) as pool:
+        learned = pool.submit(run_design, num_seeds, seed)
+        apart = pool.submit(lambda: continuous_actions(num_seeds, seed) | divergence(num_seeds, seed))
+    study = learned.result()
     values: Values = {
+        **apart.result(),
         **what_is_learned(study),
         **how_to_act(seed),
-        **continuous_actions(num_seeds, seed),
         **stochastic_policies(study, num_seeds, seed),
         **sample_efficiency(study),
         **stability(study),
-        **divergence(num_seeds, seed),
     }
     rows = [
         judge(statement, values[key], over="cases" if statement.says == "exact" else "seeds")
@@ -92,7 +96,7 @@ def what_is_learned(study: Study) -> Values:
             relative_error(jax.tree.map(lambda x, at=(index, i): x[at], study.instances.mdp), q)
             for i, q in enumerate(learned)
         ]
-        lost = (1 - side(study, who, "greedy", index) for who in ("value", "policy"))
+        lost = (1 - side(study, who, "greedy", index)[:, -1] for who in ("value", "policy"))
         values |= both_sides(where, said.LOSS, *lost)
     return values
 
@@ -157,29 +161,22 @@ def make_bandits(seed: int, num: int) -> environments.QuadraticBandit:
 
 def continuous_actions(num_seeds: int, seed: int) -> Values:
     """The regret of the action that each learner settles for; its setting chosen on other bandits."""
-    made = {
-        "Gaussian policy": bandits.reinforce_learner(),
-        "grid of 729": bandits.grid_learner(),
-        "quadratic critic + CEM": bandits.quadratic_learner(),
-        "MLP critic + CEM": bandits.critic_learner(policy=False),
-        "both": bandits.critic_learner(policy=True),
-    }
     evaluation = make_bandits(seed, num_seeds)
     tuning = make_bandits(seed + designs.TUNING_SEED, num_seeds)
     keys, tuning_keys = (
         jax.random.split(jax.random.key(s), num_seeds) for s in (seed, seed + designs.TUNING_SEED)
     )
     measured: Values = {}
-    for name, learner in made.items():
-        pull_all = jax.jit(jax.vmap(functools.partial(bandits.pull_all, learner)))
+    for name, (learner, kind) in bandits.LEARNERS.items():
+        pull_all = functools.partial(bandits.pull_all_seeds, learner, kind)
         # Every try gets its own share of the tuning's bandits, so that one call does.
-        tries = jnp.asarray(np.resize(learner.tries, num_seeds), jnp.float32)
+        tries = np.resize(np.float32(learner.tries), num_seeds)
         lost = np.asarray(pull_all(tuning_keys, tuning, tries))
-        means = [np.median(lost[np.asarray(tries) == np.float32(x)]) for x in learner.tries[:num_seeds]]
-        best = jnp.full(num_seeds, learner.tries[int(np.argmin(means))])
+        medians = [np.median(lost[tries == np.float32(x)]) for x in learner.tries[:num_seeds]]
+        best = np.full(num_seeds, learner.tries[int(np.argmin(medians))], np.float32)
         measured[said.CONTINUOUS, name, said.REGRET] = np.asarray(pull_all(keys, evaluation, best))
     policy = measured[said.CONTINUOUS, "Gaussian policy", said.REGRET]
-    for name in list(made)[1:]:
+    for name in said.BANDIT_LEARNERS[1:]:
         lost = measured[said.CONTINUOUS, name, said.REGRET]
         measured[said.CONTINUOUS, f"{name} / Gaussian policy", said.REGRET] = lost / policy
     return measured
@@ -188,39 +185,41 @@ def continuous_actions(num_seeds: int, seed: int) -> Values:
 def stochastic_policies(study: Study, num_seeds: int, seed: int) -> Values:
     """Exact values of what was learned where states look alike, and exploitability in self-play."""
     aliased, game = (f"{said.STOCHASTIC}: {name}" for name in ("aliased gridworld", "rock-paper-scissors"))
-    mdp, one_way = environments.aliased_gridworld(), environments.toward_treasure(1.0)
     known = {"best without memory": environments.toward_treasure()}
-    known["epsilon .1-greedy toward one side"] = environments.epsilon_greedy(one_way, said.EPSILON)
+    known["epsilon .1 between east and west in the grey cells"] = environments.toward_treasure(1 - said.EPSILON / 2)
+    shaped = designs.in_runs_shape(num_seeds, list(known.values()))
+    exact = dict(zip(known, designs.exact_values(study.instances.mdp, shaped)[-1, 0, :, 0], strict=False))
     index = designs.ENVIRONMENTS.index("aliased gridworld")
     last = (side(study, who, "last", index) for who in ("value", "policy"))
     starts = np.random.default_rng(seed).dirichlet(np.ones(3), num_seeds)
-    ways = {
-        VALUE: games.fictitious_play(epsilon=said.EPSILON),
-        POLICY: games.softmax_policy_gradient(learning_rate=GAME_RATE, temperature=GAME_TEMPERATURE),
-        "without entropy": games.softmax_policy_gradient(learning_rate=GAME_RATE),
-    }
-    worst, averages = {}, {}
-    for name, dynamics in ways.items():
-        worst[name], averages[name] = jax.jit(jax.vmap(functools.partial(play, dynamics)))(starts)
+    lost, average = jax.jit(jax.vmap(play_by_values))(starts)
+    by_temperature = jax.jit(jax.vmap(jax.vmap(play_by_policy, (None, 0)), (0, None)))
+    with_entropy, without = by_temperature(jnp.array([GAME_TEMPERATURE, 0.0]), starts)
     return {
-        **{(aliased, name, said.FINAL): [exact_value(mdp, policy)] for name, policy in known.items()},
+        **{(aliased, name, said.FINAL): [value] for name, value in exact.items()},
         **both_sides(aliased, said.FINAL, *last),
-        **both_sides(game, said.EXPLOITABILITY, worst[VALUE], worst[POLICY]),
-        (game, "policy-based without entropy", said.EXPLOITABILITY): worst["without entropy"],
-        (game, "value-based, average of what it played", said.EXPLOITABILITY): averages[VALUE],
+        **both_sides(game, said.EXPLOITABILITY, lost, with_entropy),
+        (game, "policy-based without entropy", said.EXPLOITABILITY): without,
+        (game, "value-based, average of what it played", said.EXPLOITABILITY): average,
     }
 
 
-def exact_value(mdp: environments.TabularMDP, policy: jax.Array) -> float:
-    """Of a memoryless policy."""
-    return float(environments.start_value(mdp, policy, learners.DISCOUNT))
-
-
-def play(dynamics: games.Dynamics, strategy: jax.Array) -> tuple[jax.Array, jax.Array]:
+def play_by_values(strategy: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Rock-paper-scissors in self-play: the worst exploitability of the last steps, and the average strategy's."""
-    game = games.rock_paper_scissors()
-    outcome, path = games.play(dynamics, game, strategy, num_steps=GAME_STEPS, return_trajectory=True)
+    dynamics = games.fictitious_play(epsilon=said.EPSILON)
+    outcome, path = games.play(
+        dynamics, games.rock_paper_scissors(), strategy, num_steps=GAME_STEPS, return_trajectory=True
+    )
     return jnp.max(path.exploitability[-GAME_LAST:]), outcome.average_exploitability
+
+
+def play_by_policy(temperature: jax.Array, strategy: jax.Array) -> jax.Array:
+    """The same of a softmax policy, with entropy's weight."""
+    dynamics = games.softmax_policy_gradient(learning_rate=GAME_RATE, temperature=temperature)
+    _, path = games.play(
+        dynamics, games.rock_paper_scissors(), strategy, num_steps=GAME_STEPS, return_trajectory=True
+    )
+    return jnp.max(path.exploitability[-GAME_LAST:])
 
 
 def of_design(study: Study, topic: str, quantity: str, number: Any) -> Values:
@@ -236,7 +235,11 @@ def of_design(study: Study, topic: str, quantity: str, number: Any) -> Values:
 
 def sample_efficiency(study: Study) -> Values:
     """The mean over training of the acting policy's normalized value."""
-    return of_design(study, said.EFFICIENCY, said.MEAN_VALUE, designs.efficiency)
+    values = of_design(study, said.EFFICIENCY, said.MEAN_VALUE, designs.efficiency)
+    for index, name in enumerate(designs.ENVIRONMENTS):
+        value, policy = (designs.efficiency(side(study, who, "greedy", index)) for who in ("value", "policy"))
+        values[f"{said.EFFICIENCY}: {name}", said.GREEDY, said.MEAN_VALUE] = value - policy
+    return values
 
 
 def stability(study: Study) -> Values:
@@ -275,10 +278,16 @@ def divergence(num_seeds: int, seed: int) -> Values:
     """
     where, mdp = f"{said.STABILITY}: TD, linear features, two states", two_states()
     with jax.enable_x64(True):
-        visits = environments.occupancy(mdp, np.ones((3, 1)))
-        weights = {"off-policy": jnp.array([0.5, 0.5, 0.0]), "on-policy": visits / jnp.sum(visits)}
         features, keys = jnp.asarray(FEATURES), jax.random.split(jax.random.key(seed), num_seeds)
-        following = jnp.asarray(mdp.transition[:, 0]) @ features
+
+        @jax.jit
+        def run(keys):
+            following = jnp.asarray(mdp.transition[:, 0]) @ features
+            visits = environments.occupancy(mdp, np.ones((3, 1)))
+            weights = jnp.stack([jnp.array([0.5, 0.5, 0.0]), visits / jnp.sum(visits)])
+            gradients = jax.vmap(td_gradient, (None, None, None, 0))(jnp.ones(()), features, following, weights)
+            grown = jax.vmap(jax.vmap(sampled, (None, 0)), (0, None))(weights, keys)
+            return 1 - said.TD_RATE * gradients, grown
 
         def sampled(probability, key):
             def update(w, key):
@@ -292,14 +301,11 @@ def divergence(num_seeds: int, seed: int) -> Values:
             w, _ = jax.lax.scan(update, jnp.ones(()), jax.random.split(key, said.TD_UPDATES))
             return jnp.log10(jnp.abs(w))
 
-        run = jax.jit(jax.vmap(sampled, (None, 0)))
-        values: Values = {}
-        for name, weight in weights.items():
-            factor = 1 - said.TD_RATE * td_gradient(jnp.ones(()), features, following, weight)
-            values[where, name, "factor of w in an expected update"] = [float(factor)]
-            values[where, name, said.GROWTH] = np.asarray(run(weight, keys))
-    growth = [values[where, name, said.GROWTH] for name in weights]
-    return values | {(where, "off-policy - on-policy", said.GROWTH): growth[0] - growth[1]}
+        factors, grown = (np.asarray(x) for x in run(keys))
+    values: Values = {}
+    for name, factor, growth in zip(("off-policy", "on-policy"), factors, grown, strict=True):
+        values[where, name, said.FACTOR], values[where, name, said.GROWTH] = [factor], growth
+    return values | {(where, "off-policy - on-policy", said.GROWTH): grown[0] - grown[1]}
 
 
 def figure_data(study: Study) -> dict[str, Any]:

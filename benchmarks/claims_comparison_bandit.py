@@ -27,26 +27,8 @@ CRITIC, CRITIC_BATCH, CRITIC_STEPS = pgjax.ValueNetwork((32, 32)), 64, 16  # of 
 EXPLORATION_STD, RIDGE = 0.3, 0.1
 
 
-class BanditLearner(NamedTuple):
-    """A learner of one continuous action.
-
-    Fields:
-        init: key -> state.
-        act: (key, state) -> actions to pull, `[ROUND, N]`.
-        update: (key, state, Pulls, setting) -> state.
-        best: (key, state) -> the action it would settle for, `[N]`.
-        tries: the settings to choose from.
-    """
-
-    init: Callable[[jax.Array], Any]
-    act: Callable[[jax.Array, Any, jax.Array], jax.Array]
-    update: Callable[[jax.Array, Any, Pulls, jax.Array], Any]
-    best: Callable[[jax.Array, Any], jax.Array]
-    tries: tuple[float, ...]
-
-
 class Pulls(NamedTuple):
-    """All pulls so far, the last round at the end of `count`; what comes after is 0."""
+    """All pulls so far, the last round's at the end of `count`; what comes after is 0."""
 
     actions: jax.Array
     rewards: jax.Array
@@ -58,25 +40,63 @@ class Pulls(NamedTuple):
         return tuple(jax.lax.dynamic_slice_in_dim(x, start, ROUND) for x in self[:2])
 
 
+class BanditLearner(NamedTuple):
+    """A learner of one continuous action.
+
+    Fields:
+        init: key -> state.
+        best: (key, state, kind) -> the action it would settle for, `[N]`.
+        act: (key, state, that action, setting) -> actions to pull, `[ROUND, N]`.
+        update: (key, state, Pulls, setting) -> state.
+        tries: the settings to choose from.
+    """
+
+    init: Callable[[jax.Array], Any]
+    best: Callable[[jax.Array, Any, jax.Array], jax.Array]
+    act: Callable[[jax.Array, Any, jax.Array, jax.Array], jax.Array]
+    update: Callable[[jax.Array, Any, Pulls, jax.Array], Any]
+    tries: tuple[float, ...]
+
+
 def pull_all(
-    learner: BanditLearner, key: jax.Array, bandit: environments.QuadraticBandit, setting: jax.Array
+    learner: BanditLearner,
+    kind: jax.Array,
+    key: jax.Array,
+    bandit: environments.QuadraticBandit,
+    setting: jax.Array,
 ) -> jax.Array:
     """The exact regret of the action that a learner settles for after NUM_PULLS pulls."""
-    key_init, key_run, key_best = jax.random.split(key, 3)
-    pulls = Pulls(jnp.zeros((NUM_PULLS, NUM_JOINTS)), jnp.zeros(NUM_PULLS), jnp.zeros((), jnp.int32))
+    key_init, key_run = jax.random.split(key)
+    num_rounds = (
+        NUM_PULLS // ROUND + 1
+    )  # one more than are learned from, so that the last action is the settled one
+    size = num_rounds * ROUND
+    pulls = Pulls(jnp.zeros((size, NUM_JOINTS)), jnp.zeros(size), jnp.zeros((), jnp.int32))
 
     def one_round(carry, _):
         key, state, pulls = carry
-        key, key_act, key_pull, key_update = jax.random.split(key, 4)
-        actions = learner.act(key_act, state, setting)
+        key, key_best, key_act, key_pull, key_update = jax.random.split(key, 5)
+        best = learner.best(key_best, state, kind)
+        actions = learner.act(key_act, state, best, setting)
         rewards = jax.vmap(bandit.pull)(jax.random.split(key_pull, ROUND), actions)
         write = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=pulls.count, axis=0)
         pulls = Pulls(write(pulls.actions, actions), write(pulls.rewards, rewards), pulls.count + ROUND)
-        return (key, learner.update(key_update, state, pulls, setting), pulls), None
+        return (key, learner.update(key_update, state, pulls, setting), pulls), best
 
-    carry = (key_run, learner.init(key_init), pulls)
-    (_, state, _), _ = jax.lax.scan(one_round, carry, length=NUM_PULLS // ROUND)
-    return regret(bandit, learner.best(key_best, state))
+    _, best = jax.lax.scan(one_round, (key_run, learner.init(key_init), pulls), length=num_rounds)
+    return regret(bandit, best[-1])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def pull_all_seeds(
+    learner: BanditLearner,
+    kind: jax.Array,
+    keys: jax.Array,
+    bandit: environments.QuadraticBandit,
+    settings: jax.Array,
+) -> jax.Array:
+    """The same for each of several keys, bandits and settings."""
+    return jax.vmap(functools.partial(pull_all, learner, kind))(keys, bandit, settings)
 
 
 def regret(bandit: environments.QuadraticBandit, action: jax.Array) -> jax.Array:
@@ -98,9 +118,9 @@ def reinforce_learner() -> BanditLearner:
 
     return BanditLearner(
         init=lambda key: (jnp.zeros(NUM_JOINTS), jnp.full(NUM_JOINTS, jnp.log(EXPLORATION_STD))),
-        act=lambda key, state, _: DiagonalNormal(*state).sample(seed=key, sample_shape=(ROUND,)),
+        best=lambda key, state, kind: state[0],
+        act=lambda key, state, best, rate: DiagonalNormal(*state).sample(seed=key, sample_shape=(ROUND,)),
         update=update,
-        best=lambda key, state: state[0],
         tries=(0.003, 0.01, 0.03, 0.1),
     )
 
@@ -108,7 +128,7 @@ def reinforce_learner() -> BanditLearner:
 def grid_learner() -> BanditLearner:
     """Values of the actions of a grid, three a joint, averaged, epsilon-greedy. Setting: epsilon."""
 
-    def act(key, state, epsilon):
+    def act(key, state, best, epsilon):
         chosen = EpsilonGreedy(state[0] / jnp.maximum(state[1], 1), epsilon).sample(
             seed=key, sample_shape=(ROUND,)
         )
@@ -119,12 +139,14 @@ def grid_learner() -> BanditLearner:
         index = jnp.round(actions + 1).astype(jnp.int32) @ 3 ** np.arange(NUM_JOINTS - 1, -1, -1)
         return state[0].at[index].add(rewards), state[1].at[index].add(1.0)
 
-    def best(key, state):
+    def best(key, state, kind):
         tried = state[1] > 0
         return jnp.asarray(GRID)[jnp.argmax(jnp.where(tried, state[0] / jnp.maximum(state[1], 1), -jnp.inf))]
 
-    size = len(GRID)
-    return BanditLearner(lambda key: (jnp.zeros(size), jnp.zeros(size)), act, update, best, (0.02, 0.05, 0.1, 0.2))
+    def init(key):
+        return jnp.zeros(len(GRID)), jnp.zeros(len(GRID))
+
+    return BanditLearner(init, best, act, update, (0.02, 0.05, 0.1, 0.2))
 
 
 def search(key: jax.Array, value: Callable[[jax.Array], jax.Array]) -> jax.Array:
@@ -140,40 +162,36 @@ def around(key: jax.Array, action: jax.Array, std: jax.Array | float) -> jax.Arr
 
 def quadratic_learner() -> BanditLearner:
     """A quadratic critic (the reward's own shape) by least squares, and CEM. Setting: the exploration's std."""
-    rows, columns = jnp.triu_indices(NUM_JOINTS + 1)
+    rows, columns = np.triu_indices(NUM_JOINTS + 1)
 
     def features(actions):
         padded = jnp.concatenate([jnp.ones_like(actions[..., :1]), actions], axis=-1)
         return padded[..., rows] * padded[..., columns]
 
-    def act(key, state, std):
-        key_search, key_noise = jax.random.split(key)
-        return around(key_noise, best(key_search, state), std)
-
     def update(key, state, pulls, std):
-        known = features(pulls.actions) * (jnp.arange(NUM_PULLS) < pulls.count)[:, None].astype(float)
+        known = features(pulls.actions) * (jnp.arange(len(pulls.rewards)) < pulls.count)[:, None].astype(float)
         return jnp.linalg.solve(known.T @ known + RIDGE * jnp.eye(len(rows)), known.T @ pulls.rewards)
 
-    def best(key, state):
-        return search(key, lambda action: features(action) @ state)
+    return BanditLearner(
+        init=lambda key: jnp.zeros(len(rows)),
+        best=lambda key, state, kind: search(key, lambda action: features(action) @ state),
+        act=lambda key, state, best, std: around(key, best, std),
+        update=update,
+        tries=(0.1, 0.2, 0.4, 0.8),
+    )
 
-    return BanditLearner(lambda key: jnp.zeros(len(rows)), act, update, best, (0.1, 0.2, 0.4, 0.8))
 
-
-def critic_learner(*, policy: bool) -> BanditLearner:
+def critic_learner() -> BanditLearner:
     """An MLP critic on replayed pulls, and CEM or a policy that climbs it (both). Setting: Adam's rate."""
 
     def init(key):
         params = CRITIC.init(key, jnp.zeros(NUM_JOINTS)), jnp.zeros(NUM_JOINTS)
         return params, optax.scale_by_adam().init(params)
 
-    def best(key, state):
+    def best(key, state, kind):
         params, mean = state[0]
-        return jnp.clip(mean, BOX.low, BOX.high) if policy else search(key, lambda a: CRITIC.apply(params, a))
-
-    def act(key, state, rate):
-        key_search, key_noise = jax.random.split(key)
-        return around(key_noise, best(key_search, state), EXPLORATION_STD)
+        found = functools.partial(search, value=lambda action: CRITIC.apply(params, action))
+        return jax.lax.cond(kind, lambda key: jnp.clip(mean, BOX.low, BOX.high), found, key)
 
     def loss(both, key, pulls):
         params, mean = both
@@ -181,8 +199,6 @@ def critic_learner(*, policy: bool) -> BanditLearner:
         rows = jax.random.randint(key_rows, (CRITIC_BATCH,), 0, pulls.count)
         values = CRITIC.apply(params, pulls.actions[rows])
         fit = losses.value_loss(values, pulls.rewards[rows], 1 / CRITIC_BATCH)
-        if not policy:
-            return fit
         fixed = jax.lax.stop_gradient(params)
         pi = DiagonalNormal(jnp.tile(mean[None], (ROUND, 1)), jnp.full(NUM_JOINTS, jnp.log(EXPLORATION_STD)))
         climb = losses.pathwise_loss(
@@ -198,4 +214,18 @@ def critic_learner(*, policy: bool) -> BanditLearner:
 
         return jax.lax.scan(step, state, jax.random.split(key, CRITIC_STEPS))[0]
 
-    return BanditLearner(init, act, update, best, (0.001, 0.003, 0.01, 0.03))
+    def act(key, state, best, rate):
+        return around(key, best, EXPLORATION_STD)
+
+    return BanditLearner(init, best, act, update, (0.001, 0.003, 0.01, 0.03))
+
+
+SEARCHED, FOLLOWED = False, True  # a network's maximum: found by CEM, or by the policy; traced, to compile once
+_CRITIC_LEARNER = critic_learner()
+LEARNERS: dict[str, tuple[BanditLearner, bool]] = {
+    "Gaussian policy": (reinforce_learner(), SEARCHED),
+    "grid of 729": (grid_learner(), SEARCHED),
+    "quadratic critic + CEM": (quadratic_learner(), SEARCHED),
+    "MLP critic + CEM": (_CRITIC_LEARNER, SEARCHED),
+    "MLP critic + Gaussian policy": (_CRITIC_LEARNER, FOLLOWED),
+}

@@ -35,7 +35,8 @@ class Curves(NamedTuple):
     """One learner's runs, by environment and seed.
 
     Fields: acting: normalized exact values of the policy that acts, 0 uniform, 1 the best, `[E, M, points + 1]`;
-    greedy: of the last one without exploration, `[E, M]`; last: not normalized, `[E, M]`; critic: its last values.
+    greedy: of the same without exploration; last: of the last that acted, not normalized, `[E, M]`; critic: the
+    last values.
     """
 
     acting: np.ndarray
@@ -76,24 +77,36 @@ def make_instances(seed: int, num: int) -> Instances:
     drawn = [random_mdp(rng) for _ in range(num)]
     chosen = [[padded(seen)] * num, drawn, [padded(aliased)] * num]
     mdp = jax.tree.map(lambda *x: np.stack(x), *(jax.tree.map(lambda *x: np.stack(x), *row) for row in chosen))
-    size = (learners.NUM_POINTS + 2, learners.NUM_STATES, learners.NUM_ACTIONS)  # that of a run's policies
-    policies = np.full((len(chosen), num, *size), 1 / learners.NUM_ACTIONS)
-    policies[:, :, 1, :4] = environments.toward_treasure()  # the aliased gridworld's best without memory
-    uniform, memoryless = np.moveaxis(exact_values(mdp, policies), -1, 0)[:2]
+    policies = in_runs_shape(
+        num, [np.full((4, 4), 0.25), environments.toward_treasure()]
+    )  # the aliased gridworld's best
+    uniform, memoryless = np.moveaxis(exact_values(mdp, policies)[..., 0], -1, 0)[:2]
     seen_best, *drawn_best = (
         environments.optimal_policy(m, learners.DISCOUNT, time_limit=HORIZON).value for m in [seen, *drawn]
     )
     return Instances(mdp, uniform, np.stack([np.full(num, seen_best), drawn_best, memoryless[-1]]))
 
 
+def in_runs_shape(num: int, policies: Sequence[Any]) -> np.ndarray:
+    """Policies `[4, A]` of the aliased gridworld in the shape of a run's, so that no second one is compiled.
+
+    Returns: shape `[E, num, points + 1, 2, O, A]`, one after the other among the points, uniform elsewhere.
+    """
+    size = (learners.NUM_POINTS + 1, 2, learners.NUM_STATES, learners.NUM_ACTIONS)
+    tables = np.full((len(ENVIRONMENTS), num, *size), 1 / learners.NUM_ACTIONS)
+    for place, policy in enumerate(policies):
+        tables[:, :, place, :, :4] = policy
+    return tables
+
+
 @jax.jit
 def _exact_values(mdp: environments.TabularMDP, policies: jax.Array, discount: jax.Array) -> jax.Array:
-    of_policies = jax.vmap(environments.start_value, (None, 0, None))
+    of_policies = jax.vmap(jax.vmap(environments.start_value, (None, 0, None)), (None, 0, None))
     return jax.vmap(jax.vmap(of_policies, (0, 0, None)), (0, 0, None))(mdp, policies, discount)
 
 
 def exact_values(mdp: environments.TabularMDP, policies: Any) -> np.ndarray:
-    """What policies `[E, M, P, O, A]` are worth, in float64: `[E, M, P]`; without the time limit."""
+    """What policies `[E, M, P, 2, O, A]` are worth, in float64: `[E, M, P, 2]`; without the time limit."""
     with jax.enable_x64(True):
         # The discount is an argument: as a constant, XLA would fold for a minute what depends on it alone.
         discount = jnp.asarray(learners.DISCOUNT)
@@ -125,9 +138,9 @@ def _curves(train: Callable[..., Any], keys: jax.Array, instances: Instances, se
     keys = jnp.stack([keys] * len(ENVIRONMENTS))
     policies, critic = train(keys, instances.mdp, settings)
     values = exact_values(instances.mdp, policies)
-    scale = (instances.best - instances.uniform)[..., None]
-    normalized = (values - instances.uniform[..., None]) / scale
-    return Curves(normalized[..., :-1], normalized[..., -1], values[..., -2], np.asarray(critic))
+    uniform, best = instances.uniform[..., None, None], instances.best[..., None, None]
+    normalized = (values - uniform) / (best - uniform)
+    return Curves(normalized[..., 0], normalized[..., 1], values[..., -1, 0], np.asarray(critic))
 
 
 @jax.jit
@@ -153,16 +166,18 @@ def spread(acting: np.ndarray) -> np.ndarray:
 
 
 def effects(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The 2x2's main effects, and two of its differences, of what was measured in its four cells."""
+    """The 2x2's main effects and simple differences, of what was measured in its four cells."""
     value, policy, replay, on_policy = (
         sum(x for cell, x in measured.items() if name in cell.split(", ")) / 2
         for name in ("value", "policy", "replay", "on-policy")
     )
     return {
-        "value - policy": value - policy,
-        "replay - on-policy": replay - on_policy,
-        "value with replay - policy on-policy": measured["value, replay"] - measured["policy, on-policy"],
-        "policy with replayed Q - without": measured["policy, replay"] - measured["policy, on-policy"],
+        said.DIFFERENCE: value - policy,
+        said.REGIME: replay - on_policy,
+        said.BOTH_REPLAY: measured["value, replay"] - measured["policy, replay"],
+        said.BOTH_ON_POLICY: measured["value, on-policy"] - measured["policy, on-policy"],
+        said.NAIVE: measured["value, replay"] - measured["policy, on-policy"],
+        said.BOTH: measured["policy, replay"] - measured["policy, on-policy"],
     }
 
 

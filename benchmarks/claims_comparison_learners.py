@@ -2,13 +2,14 @@
 
 (value-based or policy-based) x (on-policy or replay), all with the same data: a segment of steps, then an update.
 On-policy learners see each segment once and use its lambda returns; those with replay draw minibatches from all
-steps so far and use one-step targets. Each has two settings and as many tries of them.
+steps so far and use one-step targets. Each has three settings and as many tries of them: (rate, epsilon, initial
+values) on the value-based side, (the actor's rate, the critic's, the entropy's weight) on the other.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -34,7 +35,7 @@ class Learner(NamedTuple):
     """One cell of the 2x2.
 
     Fields:
-        update: (tables, steps, settings `[2]`) -> tables.
+        update: (tables, steps, settings `[3]`) -> tables.
         by_values: whether it acts by its values, or by its logits.
         replay: whether the steps are minibatches of all that came, or the last segment.
         tries: the settings to choose from.
@@ -43,7 +44,12 @@ class Learner(NamedTuple):
     update: Callable[[Tables, environments.Trajectory, jax.Array], Tables]
     by_values: bool
     replay: bool
-    tries: tuple[tuple[float, float], ...]
+    tries: tuple[tuple[float, ...], ...]
+
+    def init(self, settings: jax.Array) -> Tables:
+        """Uniform choices; values of 0, or of the third setting on the value-based side."""
+        zeros = jnp.zeros((NUM_STATES, NUM_ACTIONS))
+        return Tables(zeros, zeros + settings[2] if self.by_values else zeros)
 
     def act(self, tables: Tables, settings: jax.Array) -> jax.Array:
         """Probabilities of the actions, `[O, A]`."""
@@ -52,6 +58,22 @@ class Learner(NamedTuple):
     def greedy(self, tables: Tables) -> jax.Array:
         """The same without exploration."""
         return Greedy(tables.critic if self.by_values else tables.actor).probs
+
+    def learn(
+        self,
+        tables: Tables,
+        steps: environments.Trajectory,
+        batches: environments.Trajectory,
+        settings: jax.Array,
+    ) -> Tables:
+        """From the last segment `[T]`, or from each of some minibatches `[N, B]`."""
+        if not self.replay:
+            return self.update(tables, steps, settings)
+        return jax.lax.scan(lambda now, batch: (self.update(now, batch, settings), None), tables, batches)[0]
+
+    def policies(self, tables: Tables, settings: jax.Array) -> jax.Array:
+        """Both, `[2, O, A]`."""
+        return jnp.stack([self.act(tables, settings), self.greedy(tables)])
 
 
 def toward(table: jax.Array, index: tuple[jax.Array, ...], targets: jax.Array, rate: jax.Array) -> jax.Array:
@@ -107,8 +129,9 @@ def actor_critic(tables: Tables, steps: environments.Trajectory, settings: jax.A
     )
 
     def loss(actor):
-        log_probs = Categorical(actor[steps.observation]).log_prob(steps.action)
-        return losses.policy_gradient_loss(log_probs, advantages, 1 / len(advantages))
+        pi = Categorical(actor[steps.observation])
+        main = losses.policy_gradient_loss(pi.log_prob(steps.action), advantages, 1 / len(advantages))
+        return main - settings[2] * jnp.mean(pi.entropy())
 
     critic = toward(values, (steps.observation,), advantages + values[steps.observation], settings[1])
     return Tables(tables.actor - settings[0] * jax.grad(loss)(tables.actor), tables.critic.at[:, 0].set(critic))
@@ -117,22 +140,18 @@ def actor_critic(tables: Tables, steps: environments.Trajectory, settings: jax.A
 def expected_actor_critic(tables: Tables, steps: environments.Trajectory, settings: jax.Array) -> Tables:
     """The expected policy gradient with Q from replayed steps: of the policy's own actions, whoever acted."""
     values = jnp.sum(Categorical(tables.actor).probs * tables.critic, axis=-1)
-    critic = _update_values(tables, steps, settings[::-1], values, trace=0.0).critic
+    critic = _update_values(tables, steps, settings[1:], values, trace=0.0).critic
 
     def loss(actor):
         pi = Categorical(actor[steps.observation])
-        return losses.all_actions_loss(pi, critic[steps.observation], 1 / len(steps.reward))
+        main = losses.all_actions_loss(pi, critic[steps.observation], 1 / len(steps.reward))
+        return main - settings[2] * jnp.mean(pi.entropy())
 
     return Tables(tables.actor - settings[0] * jax.grad(loss)(tables.actor), critic)
 
 
-def _pairs(first: Sequence[float], second: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    return tuple((x, y) for x in first for y in second)
-
-
-# Value-based learners try (rate, epsilon), policy-based ones (the actor's rate, the critic's).
-VALUE_TRIES = _pairs((0.05, 0.15, 0.4, 1.0), (0.02, 0.05, 0.1, 0.2))
-POLICY_TRIES = _pairs((0.3, 1.0, 3.0, 10.0), (0.05, 0.15, 0.4, 1.0))
+VALUE_TRIES = tuple(itertools.product((0.05, 0.15, 0.4, 1.0), (0.02, 0.1), (0.0, 20.0)))
+POLICY_TRIES = tuple(itertools.product((0.3, 1.0, 3.0, 10.0), (0.15, 1.0), (0.0, 0.02)))
 LEARNERS = {
     "value, on-policy": Learner(sarsa, True, False, VALUE_TRIES),
     "value, replay": Learner(q_learning, True, True, VALUE_TRIES),
@@ -144,50 +163,42 @@ LEARNERS = {
 def train(
     which: jax.Array, key: jax.Array, mdp: environments.TabularMDP, settings: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """One run of one of LEARNERS, by its number: the policies that acted, at each point, and the values.
+    """One run of one of LEARNERS, by its number: its policies before and at each point, and its values.
 
     The number is traced so that one compilation does for all.
 
-    Returns: probabilities, the first ones, those at each point and the last ones without exploration, shape
-        `[NUM_POINTS + 2, O, A]`; and the last critic.
+    Returns: the acting and the greedy policy's probabilities, shape `[NUM_POINTS + 1, 2, O, A]`; the last critic.
     """
-    made = LEARNERS.values()
-    key_start, key_run = jax.random.split(key)
-    tables = Tables(*(jnp.zeros((NUM_STATES, NUM_ACTIONS)) for _ in Tables._fields))
-    progress = environments.Progress(environments.reset(key_start, mdp), jnp.zeros((), jnp.int32))
 
-    def act(tables):
-        return jax.lax.switch(which, [learner.act for learner in made], tables, settings)
+    def choose(name, *args):
+        return jax.lax.switch(which, [getattr(learner, name) for learner in LEARNERS.values()], *args)
+
+    key_start, key_run = jax.random.split(key)
+    tables = choose("init", settings)
+    progress = environments.Progress(environments.reset(key_start, mdp), jnp.zeros((), jnp.int32))
 
     def segment(carry, number):
         key, progress, tables, memory = carry
         key, key_act, key_rows = jax.random.split(key, 3)
+        acting = choose("act", tables, settings)
         steps, progress = environments.rollout(
-            key_act, mdp, act(tables), SEGMENT, time_limit=TIME_LIMIT, start=progress
+            key_act, mdp, acting, SEGMENT, time_limit=TIME_LIMIT, start=progress
         )
         memory = jax.tree.map(
             lambda old, new: jax.lax.dynamic_update_slice(old, new, (number * SEGMENT,)), memory, steps
         )
         rows = jax.random.randint(key_rows, (NUM_BATCHES, BATCH_SIZE), 0, (number + 1) * SEGMENT)
         batches = jax.tree.map(lambda column: column[rows], memory)
-        updates = [functools.partial(_update, learner, settings) for learner in made]
-        return (key, progress, jax.lax.switch(which, updates, tables, steps, batches), memory), None
+        return (key, progress, choose("learn", tables, steps, batches, settings), memory), None
 
     def point(carry, numbers):
         carry, _ = jax.lax.scan(segment, carry, numbers)
-        return carry, act(carry[2])
+        return carry, choose("policies", carry[2], settings)
 
     numbers = jnp.arange(NUM_POINTS * SEGMENTS_PER_POINT).reshape(NUM_POINTS, SEGMENTS_PER_POINT)
     carry = (key_run, progress, tables, _empty_memory())
     (_, _, last, _), policies = jax.lax.scan(point, carry, numbers)
-    greedy = jax.lax.switch(which, [learner.greedy for learner in made], last)
-    return jnp.concatenate([act(tables)[None], policies, greedy[None]]), last.critic
-
-
-def _update(learner, settings, tables, steps, batches):
-    if not learner.replay:
-        return learner.update(tables, steps, settings)
-    return jax.lax.scan(lambda now, batch: (learner.update(now, batch, settings), None), tables, batches)[0]
+    return jnp.concatenate([choose("policies", tables, settings)[None], policies]), last.critic
 
 
 def _empty_memory() -> environments.Trajectory:

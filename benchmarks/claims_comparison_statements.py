@@ -40,14 +40,17 @@ CONTINUOUS, REGRET = "continuous actions: 6 joints, 2048 pulls", "regret"
 STOCHASTIC, FINAL, EXPLOITABILITY = "stochastic policies", "value at the end", "exploitability"
 EFFICIENCY, MEAN_VALUE = "sample efficiency", "mean normalized value in training"
 STABILITY, DRAWDOWN, SPREAD = "stability", "largest fall in the second half", "distance from the median seed"
-GROWTH = f"log10 growth of |w| in {TD_UPDATES} updates"
+GREEDY = "value - policy, both without exploration"
+BOTH_REPLAY, BOTH_ON_POLICY = "value - policy, both with replay", "value - policy, both on-policy"
+FACTOR, GROWTH = "factor of w in an expected update", f"log10 growth of |w| in {TD_UPDATES} updates"
 
 WHERE_ACTING = {
     "6 joints, 1 state": (1, "sample a Gaussian / CEM 2x64"),
     "6 joints, 256 states": (256, "sample a Gaussian / CEM 2x64"),
     "64 discrete actions, 256 states": (256, "sample / argmax of 64 outputs"),
 }
-BANDIT_LEARNERS = ("Gaussian policy", "grid of 729", "quadratic critic + CEM", "MLP critic + CEM", "both")
+WITH_BOTH = "MLP critic + Gaussian policy"
+BANDIT_LEARNERS = ("Gaussian policy", "grid of 729", "quadratic critic + CEM", "MLP critic + CEM", WITH_BOTH)
 
 
 def entry(where: str, quantity: str, against: Range, *, says: str, sign: str = DIFFERENCE, sides=(ANY, ANY)):
@@ -102,7 +105,7 @@ def continuous_actions():
     for name in BANDIT_LEARNERS:
         made |= single(CONTINUOUS, name, REGRET, ANY)
     against = {"grid of 729": (DEARER, "chapter"), "quadratic critic + CEM": ((0.0, 1.0), "condition")}
-    against |= dict.fromkeys(("MLP critic + CEM", "both"), ((0.0, 1.0), "condition"))
+    against |= dict.fromkeys(("MLP critic + CEM", WITH_BOTH), ((0.0, 1.0), "condition"))
     for name, (expected, says) in against.items():
         made |= single(CONTINUOUS, f"{name} / Gaussian policy", REGRET, expected, says)
     return made
@@ -111,7 +114,7 @@ def continuous_actions():
 def stochastic_policies():
     """Epsilon-greedy policies fail where states look alike or an opponent adapts; so do unregularized policies."""
     aliased, game = (f"{STOCHASTIC}: {name}" for name in ("aliased gridworld", "rock-paper-scissors"))
-    greedy, best = "epsilon .1-greedy toward one side", "best without memory"
+    greedy, best = "epsilon .1 between east and west in the grey cells", "best without memory"
     return {
         (aliased, best, FINAL): exactly(f"{aliased}, {best}", FINAL, -3.0269, absolute=1e-4),
         (aliased, greedy, FINAL): exactly(f"{aliased}, {greedy}", FINAL, -4.485, absolute=1e-3),
@@ -126,7 +129,7 @@ def sample_efficiency():
     """The chapter's cell, and what remains of it once the data's regime is the same."""
     made = design(EFFICIENCY, MEAN_VALUE, ABOVE)
     for name in ENVIRONMENTS:
-        for who in (NAIVE, BOTH):
+        for who in (BOTH_REPLAY, BOTH_ON_POLICY, NAIVE, BOTH, GREEDY):
             made |= single(f"{EFFICIENCY}: {name}", who, MEAN_VALUE, ABOVE)
     return made
 
@@ -136,13 +139,13 @@ def stability():
     made = design(STABILITY, DRAWDOWN, BELOW)
     for name in ENVIRONMENTS:
         made |= entry(f"{STABILITY}: {name}", SPREAD, ABOVE, says="chapter")
-    where, factor = f"{STABILITY}: TD, linear features, two states", "factor of w in an expected update"
+    where = f"{STABILITY}: TD, linear features, two states"
     off = 1 + TD_RATE / 2 * (TD_DISCOUNT * (6 - 4 * END) - 5)
     visits = 1 / END  # of the second state in an episode
     drift = 2 * TD_DISCOUNT - 1 + visits * 2 * (2 * TD_DISCOUNT * (1 - END) - 2)
     on = 1 + TD_RATE * drift / (1 + visits)
     for name, known, sampled in (("off-policy", off, ABOVE), ("on-policy", on, BELOW)):
-        made[where, name, factor] = exactly(f"{where}, {name}", factor, known, relative=1e-6)
+        made[where, name, FACTOR] = exactly(f"{where}, {name}", FACTOR, known, relative=1e-6)
         made |= single(where, name, GROWTH, sampled)
     return made | single(where, "off-policy - on-policy", GROWTH, ABOVE)
 

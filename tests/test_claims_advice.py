@@ -56,7 +56,7 @@ def test_more_is_better_or_worse_as_the_quantity_says():
     falls = (f"{said.STABILITY}: gridworld", said.DIFFERENCE, said.DRAWDOWN)
     assert sides[efficiency] == (POLICY, VALUE)
     assert sides[falls] == (VALUE, POLICY)
-    assert sides[said.CONTINUOUS, "both / Gaussian policy", said.REGRET] == (BOTH, POLICY)
+    assert sides[said.CONTINUOUS, f"{said.WITH_BOTH} / Gaussian policy", said.REGRET] == (BOTH, POLICY)
 
 
 @pytest.mark.parametrize("index", range(len(RULES)))
