@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import claims_comparison_statements as said
-from claims_comparison_design import ENVIRONMENTS
-from claims_comparison_statements import DIFFERENCE, POLICY, RATIO, STATEMENTS, VALUE
+from claims_comparison_statements import DIFFERENCE, ENVIRONMENTS, POLICY, RATIO, STATEMENTS, VALUE
 
 BOTH = "both"
 NONE = "no difference measured"
@@ -58,8 +57,9 @@ def make_rules() -> list[Rule]:
     ]
     for name in ENVIRONMENTS:
         where = f"{said.EFFICIENCY}: {name}"
-        when = f"steps are scarce ({name})"
-        rules.append(Rule(when, (where, DIFFERENCE, said.MEAN_VALUE), POLICY, VALUE, VALUE))
+        for kept, who in (("replayed", said.BOTH_REPLAY), ("used once", said.BOTH_ON_POLICY)):
+            when = f"steps are scarce and {kept} ({name})"
+            rules.append(Rule(when, (where, who, said.MEAN_VALUE), POLICY, VALUE, VALUE))
         when = f"steps are scarce and a policy is wanted ({name})"
         rules.append(Rule(when, (where, said.BOTH, said.MEAN_VALUE), POLICY, BOTH, BOTH))
     for name in ENVIRONMENTS:

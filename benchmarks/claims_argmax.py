@@ -36,15 +36,15 @@ class Draws(NamedTuple):
 # in the mean: at least 80 here, and 4 in 12 dimensions, where 1 search in 60 finds none in it at the smallest N.
 DRAWS = {
     1: Draws(1024, 200, 0.05),
-    2: Draws(256, 200, 0.05),
+    2: Draws(512, 200, 0.05),
     3: Draws(256, 200, 0.05),
-    6: Draws(128, 1000, 0.05),
-    12: Draws(12, 12_500, 0.1),
+    6: Draws(64, 1000, 0.05),
+    12: Draws(12, 12_500, 0.15),
 }
 MULTIPLES = (1, 2, 4, 8, 10)  # of the shortest search, at which the best so far is looked at
-GRIDS = {3: 256, 5: 64}  # points a side -> states a seed
+GRIDS = {3: 256, 5: 128}  # points a side -> states a seed
 FINE_GRID = 11
-CEM_STATES, CEM_SAMPLES, CEM_ITERATIONS, CEM_FLOOR = 1024, 64, (2, 4, 8), 0.02
+CEM_STATES, CEM_SAMPLES, CEM_ITERATIONS, CEM_FLOOR = 512, 64, (2, 4, 8), 0.02
 CEM_OPTIMUM = 0.5  # the optimum's coordinates are uniform up to this far from the center
 
 

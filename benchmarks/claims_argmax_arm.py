@@ -24,7 +24,7 @@ import pgjax
 from pgjax import maximizers
 
 CONTROL_STEP_S, GOOD_REGRET = 0.02, 0.01
-NUM_TARGETS, NUM_TUNING = 32, 128  # targets a seed, and targets to choose a search on
+NUM_TARGETS, NUM_TUNING = 16, 64  # targets a seed, and targets to choose a search on
 BATCH_SIZE = 256
 CRITIC, NUM_CRITIC_KEYS = "relu_2x64_late", 4
 NUM_ROUNDS = 5  # a value of every time and ratio for each: the interval is from the least to the greatest
@@ -36,16 +36,13 @@ def _search(name: str, maximizer: maximizers.Maximizer, num_steps: int) -> metho
     return methods.Search(name, "search", maximizer, num_steps)
 
 
-def _adam(num_starts: int, num_steps: int, num_search_steps: int) -> methods.Search:
-    """From the best of 1,024 Sobol points a search step."""
-    search = maximizers.random_search()
-    maximizer = maximizers.gradient_ascent(num_starts=num_starts, search=search, num_search_steps=num_search_steps)
-    return _search(f"Adam {num_starts}x{num_steps}", maximizer, num_steps)
-
-
 GRID = _search("grid 5^6", maximizers.grid(num_points=5), 1)
 RANDOM = _search("random 10,000", maximizers.random_search(num_samples=1000, sequence="uniform"), 10)
 ADAM = _search("Adam 8x30", maximizers.gradient_ascent(), 30)
+STARTS = maximizers.random_search(num_samples=4096)
+ADAM_LONG = _search(
+    "Adam 16x240", maximizers.gradient_ascent(num_starts=16, search=STARTS, num_search_steps=1), 240
+)
 SEARCHES = (
     GRID,
     RANDOM,
@@ -54,7 +51,7 @@ SEARCHES = (
     ADAM,
     _search("L-BFGS 8x30", maximizers.lbfgs(), 30),
 )
-CRITIC_SEARCHES = (ADAM, _adam(16, 240, 4), _adam(16, 480, 8))
+CRITIC_SEARCHES = (ADAM, ADAM_LONG)
 
 LOST, RATIO = "median normalized regret", "time / of a policy's sample"
 STEP = f"time per decision, s (control step {CONTROL_STEP_S})"

@@ -186,7 +186,9 @@ def stochastic_policies(study: Study, num_seeds: int, seed: int) -> Values:
     """Exact values of what was learned where states look alike, and exploitability in self-play."""
     aliased, game = (f"{said.STOCHASTIC}: {name}" for name in ("aliased gridworld", "rock-paper-scissors"))
     known = {"best without memory": environments.toward_treasure()}
-    known["epsilon .1 between east and west in the grey cells"] = environments.toward_treasure(1 - said.EPSILON / 2)
+    known["epsilon .1 between east and west in the grey cells"] = environments.toward_treasure(
+        1 - said.EPSILON / 2
+    )
     shaped = designs.in_runs_shape(num_seeds, list(known.values()))
     exact = dict(zip(known, designs.exact_values(study.instances.mdp, shaped)[-1, 0, :, 0], strict=False))
     index = designs.ENVIRONMENTS.index("aliased gridworld")

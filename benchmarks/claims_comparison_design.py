@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import claims_comparison_learners as learners
+import claims_comparison_statements as said
 import jax
 import jax.numpy as jnp
 import numpy as np
+from claims_comparison_statements import ENVIRONMENTS
 
 from pgjax import environments
 
-ENVIRONMENTS = ("gridworld", "random MDP", "aliased gridworld")
 NUM_SUCCESSORS = 3  # of the random MDP
 HORIZON = 400  # at which what is still to come is below 1e-17 of the value
 TUNING_SHARE, TUNING_SEED = 8, 1_000_000  # runs of a try: num_seeds / 8; from seeds apart

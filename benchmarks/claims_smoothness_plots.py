@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from plots import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
 
 # What one update changes -> label, color, line: how one acts is the line, what is learned the color.
@@ -45,7 +46,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
 
 def draw_bound(panel: Axes, data: Mapping[str, Any]) -> None:
     """Random pairs below the bound, the chapter's flip on it, and greedy above."""
-    distances = np.geomspace(0.008, 25, 300)
+    distances = np.geomspace(0.004, 25, 300)
     panel.plot(distances, np.tanh(distances / 2), color="black", linewidth=1.2, label="bound tanh(|z' - z| / 2)")
     panel.plot(distances, np.ones_like(distances), color=COLORS[0], label="greedy, when the best action changes")
     for i, pairs in enumerate(data["pairs"]):
@@ -69,7 +70,7 @@ def draw_bound(panel: Axes, data: Mapping[str, Any]) -> None:
     )
     for temperature, x, y, offset in zip(*flip.values(), OFFSETS, strict=True):
         panel.annotate(
-            f"temperature {temperature:.4g}: {y:.3g}",
+            f"temperature {temperature:.4g}: TV {y:.3g}",
             (x, y),
             offset,
             textcoords="offset points",
@@ -92,6 +93,9 @@ def draw_training(panel: Axes, data: Mapping[str, Any]) -> None:
         panel.fill_between(data["update"], low, high, color=color, alpha=0.15, linewidth=0)
         panel.plot(data["update"], middle, line, color=color, linewidth=1.4, label=label)
     panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
     panel.set_xlabel("update (minibatch)", fontsize=TEXT_SIZE)
     panel.set_ylabel("total variation in one update, mean of states", fontsize=TEXT_SIZE)
     panel.set_title("training: median and quartiles of seeds", fontsize=TEXT_SIZE + 1)

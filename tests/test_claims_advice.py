@@ -52,7 +52,7 @@ def test_the_side_is_the_intervals(place):
 def test_more_is_better_or_worse_as_the_quantity_says():
     """Two rules by hand: value (higher is better) and falls (lower is better)."""
     sides = {rule.key: (rule.below, rule.above) for rule in RULES}
-    efficiency = (f"{said.EFFICIENCY}: gridworld", said.DIFFERENCE, said.MEAN_VALUE)
+    efficiency = (f"{said.EFFICIENCY}: gridworld", said.BOTH_REPLAY, said.MEAN_VALUE)
     falls = (f"{said.STABILITY}: gridworld", said.DIFFERENCE, said.DRAWDOWN)
     assert sides[efficiency] == (POLICY, VALUE)
     assert sides[falls] == (VALUE, POLICY)
