@@ -2,7 +2,7 @@
 
     python benchmarks/argmax.py [--full] [--problem six_joint_arm] [--batch-sizes 1 256] [--budgets 512 4096] ...
 
-Runs every maximizer with its published settings and with tuned ones at each budget of evaluations, on problems
+Runs every maximizer with published or default settings and with tuned ones at each budget, on problems
 whose maximum is known or bracketed. Writes a JSON with a row for each (problem, method, batch size), tables, a
 sentence for each deadline, and figures. The tuned settings come from `argmax_tuning.py`.
 """
@@ -11,6 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+
+# Before NumPy loads: on vectors of six numbers OpenBLAS's threads wait for one another, and SciPy takes many times
+# as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import shutil
 import sys
 import time
@@ -28,7 +33,7 @@ import harness
 import jax
 import measure
 import tyro
-from argmax_settings import FAMILIES, GRADIENT_COST, PAPER, Setting
+from argmax_settings import FAMILIES, FIXED, GRADIENT_COST, Setting
 from rich.console import Console
 from rich.progress import Progress
 
@@ -50,7 +55,8 @@ TRAINING_STEPS, TRAINING_STEPS_FULL = 800, 4000
 # The sweep over dimensions: families without tuned settings but the budget's, and one tuned one of each kind.
 SWEEP_FAMILIES = ("grid", "uniform search", "CEM", "CMA-ES", "coordinate zoom", "Adam", "L-BFGS", "CEM, L-BFGS")
 SWEEP_BUDGETS = (4096,)
-SAME_MACHINE = ("cpu", "usable_cores", "device_kind", "device_count", "versions")  # for rows of one result
+# Of rows of one result.
+SAME_MACHINE = ("cpu", "usable_cores", "device_kind", "device_count", "versions", "x64", "matmul_precision")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +74,10 @@ class Options:
     methods: tuple[str, ...] = ()
     """Families to run, "policy", and "peers": public maximizers beside pgjax; default all."""
     update: bool = False
-    """Go on with the output: keep its other rows, and write it after every problem (Ctrl-C loses one)."""
+    """Go on with the output: keep its other rows."""
     output: Path = Path("results/argmax.json")
-    """The JSON to write; the figures lie beside it."""
+    """The JSON to write; the figures lie beside it. A new one is written after every problem, as with --update:
+    Ctrl-C loses one."""
 
     def check(self) -> None:
         """Raise ValueError, naming the option, for what cannot be run."""
@@ -84,17 +91,28 @@ class Options:
         for budget in self.budgets:
             if budget not in argmax_settings.BUDGETS:
                 raise ValueError(f"--budgets: expected some of {argmax_settings.BUDGETS}; got {budget}")
-        families = dict.fromkeys((*FAMILIES, *(setting.family for setting in PAPER), "policy", "peers"))
+        families = dict.fromkeys((*FAMILIES, *(setting.family for setting in FIXED), "policy", "peers"))
         for name in self.methods:
             if name not in families:
                 raise ValueError(f"--methods: expected some of {', '.join(families)}; got {name!r}")
         command_line.check_output(self.output)
         if self.update and self.output.exists():
-            earlier, now = harness.read_json(self.output)["machine"], harness.machine_record()
+            self.check_earlier()
+
+    def check_earlier(self) -> None:
+        """Raise ValueError where the output's rows are not to stand beside new ones."""
+        try:
+            result = harness.read_json(self.output)
+            earlier, full = result["machine"], {problem["full"] for problem in result["problems"].values()}
+            now = harness.machine_record()
             now["versions"] = {name: now["versions"].get(name) for name in earlier["versions"]}
-            for part in SAME_MACHINE:
-                if earlier[part] != now[part]:
-                    raise ValueError(f"--update: expected {part} {earlier[part]}, as before; got {now[part]}")
+            differing = [part for part in SAME_MACHINE if earlier[part] != now[part]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"--update: {self.output} is not a result of this benchmark ({error!r})") from error
+        for part in differing:
+            raise ValueError(f"--update: expected {part} {earlier[part]}, as before; got {now[part]}")
+        if full - {self.full}:
+            raise ValueError(f"--update: expected {'no ' if self.full else ''}--full, as before")
 
     def wants(self, family: str) -> bool:
         """Whether a family is to run."""
@@ -119,7 +137,7 @@ def sweep_names() -> list[str]:
 def settings_for(options: Options, name: str, num_dims: int, tuned: dict[str, dict[str, str]]) -> list[Setting]:
     """The settings to run on a problem: published ones and, for each budget, the tuned one of each family."""
     in_sweep = name in sweep_names()
-    settings = [] if in_sweep else list(PAPER)
+    settings = [] if in_sweep else list(FIXED)
     for family in SWEEP_FAMILIES if in_sweep else FAMILIES:
         for budget in SWEEP_BUDGETS if in_sweep else options.budgets:
             found = argmax_settings.candidates(family, budget, num_dims)
@@ -163,8 +181,9 @@ def run_problem(
         "title": case.title,
         "family": case.family,
         "num_dims": task.box.num_dims,
-        "num_states": len(task.states),
+        "num_states": task.num_states,
         "maximum": "exact" if upper is None else "bracketed",
+        "full": options.full,
     }
     jax.clear_caches()  # hundreds of programs a problem, none used again
     return about, rows
@@ -184,7 +203,7 @@ def add_setting(row: dict[str, Any], setting: Setting | None, num_dims: int) -> 
     """Note in a row how its method was set, and what it costs in evaluations."""
     row["num_dims"] = num_dims
     row["budget"] = setting.budget if setting else None
-    row["setting"] = "policy" if setting is None else "paper" if setting.budget is None else "tuned"
+    row["setting"] = setting.kind if setting else "policy"
     row["num_steps"] = setting.num_steps if setting else 0
     if row["skipped"] is None:
         row["cost"] = row["num_evaluations"] + GRADIENT_COST * row["num_gradients"]
@@ -195,6 +214,7 @@ def run(options: Options) -> dict[str, Any]:
     """Measure everything that the options ask for."""
     start, options = time.perf_counter(), options.resolved()
     result: dict[str, Any] = {"problems": {}, "rows": [], "peers": [], "wall_time_s": 0.0}
+    write_often = options.update or not options.output.exists()
     if options.update and options.output.exists():
         result |= harness.read_json(options.output)
     before_s = result["wall_time_s"]
@@ -206,22 +226,25 @@ def run(options: Options) -> dict[str, Any]:
         for name in options.problem:
             about, rows = run_problem(options, name, result["tuned"]["choices"], meter, progress)
             measure.finish(rows, meter)
-            result["problems"][name] = about | {"git_commit": machine["git_commit"]}
+            about |= {part: machine[part] for part in ("date_utc", "git_commit", "git_dirty")}
+            about |= {"gemm_rate_flops": meter.rate, "methods": options.methods}
+            result["problems"][name] = result["problems"].get(name, {}) | about
             replace_rows(result["rows"], rows, ("problem", "batch_size"), row_name)
+            measure.share_regrets(result["rows"])
             peers = run_peers(options, name)
             replace_rows(result["peers"], peers, ("problem", "batch_size"), lambda row: row["peer"])
             result["gemm"] = meter.record() if rows else result.get("gemm")
             result["deadlines"] = argmax_report.deadlines(result)
             result["wall_time_s"] = before_s + time.perf_counter() - start
-            if options.update:
+            if write_often:
                 harness.write_json(options.output, result)
             CONSOLE.print(f"{name}: {len(rows)} rows after {time.perf_counter() - start:.0f} s", style="dim")
     return result
 
 
 def row_name(row: dict[str, Any]) -> Any:
-    """What a row is replaced by name of: a tuned setting stands for its family and budget."""
-    return (row["family"], row["budget"]) if row["setting"] == "tuned" else row["method"]
+    """What a row is replaced by name of: one made for a budget stands for its family and budget."""
+    return (row["family"], row["budget"]) if row["budget"] else row["method"]
 
 
 def replace_rows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -81,6 +80,7 @@ def make_case(name: str, split: Split, num_states: int, training_steps: int) -> 
         lambda _, state, action: problem.objective(state, action),
         (),
         problem.states,
+        min(num_states, size),
         problem.box,
         problem,
         0,
@@ -120,17 +120,13 @@ def _critic_case(name: str, split: Split, num_states: int, training_steps: int, 
     critic, problem = problems.load_critic(name), problems.critic_problem(name)
     size = len(problem.states) // 2
     problem = repeat(problem, np.arange(num_states) % size + (0 if split == "report" else size))
-
-    def objective(params, state, action):
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, action.dtype), params)
-        return critic.module.apply(params, state, action)
-
     state_size, num_dims = problem.states.shape[1], problem.box.num_dims
     task = methods.Task(
         name,
-        objective,
+        critic.value,
         jax.tree.map(jnp.asarray, critic.params),
         problem.states,
+        min(num_states, size),
         problem.box,
         problem,
         mlp_flops((state_size, width)),
@@ -149,46 +145,14 @@ def _train(problem: problems.Problem, num_steps: int) -> tuple[pgjax.GaussianPol
 
 def way_of(case: Case, setting: Setting) -> methods.Method:
     """A setting on a problem, as one function of (params, key, states)."""
-    task = case.task
 
     def propose(key, state):
         policy, params = case.policy
         return policy.apply(params, state).sample(seed=key, sample_shape=(setting.num_proposals,))
 
-    def act(params, key, states):
-        objective = functools.partial(task.objective, params)
-        search = {"box": task.box, "maximizer": setting.maximizer, "num_steps": setting.num_steps}
-        if states.ndim == 1:
-            initial = None if case.initial is None else case.initial[0]
-            if setting.num_proposals:
-                key, key_propose = jax.random.split(key)
-                initial = propose(key_propose, states)
-            return pgjax.maximize(key, lambda a: objective(states, a), initial=initial, **search)
-        initial = None if case.initial is None else case.initial[: len(states)]
-        return pgjax.maximize_batch(
-            key, objective, states, initial=propose if setting.num_proposals else initial, **search
-        )
-
-    return methods.Method(
-        setting.name, setting.family, act, task.params, task.flops_per_state, task.flops_per_evaluation
-    )
+    return methods.search_method(case.task, setting, propose if setting.num_proposals else case.initial)
 
 
 def policy_ways(case: Case) -> list[methods.Method]:
     """The trained policy itself: its sample and its mean."""
-    if case.policy is None:
-        return []
-    policy, params = case.policy
-
-    def sample(params, key, states):
-        return pgjax.sample(policy, params, key, states)
-
-    def mean(params, key, states):
-        del key
-        return pgjax.mode(policy, params, states)
-
-    flops = mlp_flops((case.task.states.shape[-1], 64, 64, case.task.box.num_dims))
-    return [
-        methods.Method(name, "policy", act, params, flops, 0)
-        for name, act in zip(methods.POLICY_ROWS, (sample, mean), strict=False)
-    ]
+    return [] if case.policy is None else methods.gaussian_methods(case.task, *case.policy)

@@ -36,8 +36,9 @@ def deadlines(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     recommended if it fits on every problem where it has a row of this batch size; a skipped row does not fit.
     Where others were judged on a problem and it was not, its regret there counts as 1, a uniform action's:
     leaving out hard problems does not help. Of these methods, the one with the lowest mean over problems of
-    log10(max(median regret, 1e-6)) is chosen, and the faster of equals. Trained policies exist on some
-    problems only, so they, and searches that start from them, are chosen apart, over those problems.
+    log10(max(median regret, 1e-6)) is chosen, and the faster of equals; the regret to choose by is
+    `choice_regret`, under keys that are not reported. Trained policies exist on some problems only, so they, and
+    searches that start from them, are chosen apart, over those problems.
 
     Returns: one entry for each batch size and deadline, with the fields of `Choice` (None if nothing fits),
         `deadline_s`, `batch_size`, `policy` (a `Choice` as a dict, or None), `best_by_problem` (likewise, for
@@ -85,18 +86,20 @@ def choose(rows: Sequence[Row], deadline_s: float) -> Choice | None:
     methods: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         methods.setdefault((row["method"], row["setting"], row.get("budget")), []).append(row)
-    choices = []
+    best: tuple[float, float] = (math.inf, math.inf)
+    choice = None
     for key, own in methods.items():
-        regrets = {row["problem"]: median_regret(row) for row in own if is_judged(row)}
-        if regrets and all(fits(row, deadline_s) for row in own):
+        judged = {row["problem"]: row for row in own if is_judged(row)}
+        if not judged or not all(fits(row, deadline_s) for row in own):
+            continue
+        time_s = max(row["time_per_call_s"] for row in own)
+        for_choice = [judged[name]["choice_regret"] if name in judged else 1.0 for name in problems]
+        score = sum(math.log10(max(regret, REGRET_FLOOR)) for regret in for_choice), time_s
+        if score < best:
             p99_s = max(row["time_per_decision_p99_s"] * row["batch_size"] for row in own)
-            choices.append(Choice(*key, max(row["time_per_call_s"] for row in own), p99_s, regrets))
-
-    def score(choice: Choice) -> tuple[float, float]:
-        regrets = [choice.regret_by_problem.get(problem, 1.0) for problem in problems]
-        return sum(math.log10(max(regret, REGRET_FLOOR)) for regret in regrets), choice.time_per_call_s
-
-    return min(choices, key=score, default=None)
+            regrets = {name: median_regret(row) for name, row in judged.items()}
+            best, choice = score, Choice(*key, time_s, p99_s, regrets)
+    return choice
 
 
 def best_by_problem(rows: Sequence[Row], deadline_s: float) -> dict[str, Choice]:
@@ -155,13 +158,21 @@ def _loss(choice: Choice, rows: Sequence[Row], result: Mapping[str, Any]) -> str
     worst = max(regrets, key=lambda problem: regrets[problem])
     parts = [f"{regret_text(regrets[ARM])} on the arm"] if ARM in regrets else []
     if worst != ARM:
-        parts.append(f"at worst {regret_text(regrets[worst])} ({title_of(worst, result)})")
+        where = f"{title_of(worst, result)}, of {len(regrets)} problems"
+        parts.append(f"at worst {regret_text(regrets[worst])} ({_by_key(choice, worst, rows)}{where})")
     elif len(regrets) > 1:
         parts.append(f"the worst of {len(regrets)} problems")
     missing = unique(row["problem"] for row in rows if is_judged(row) and row["problem"] not in regrets)
     if missing:
         parts.append(f"not known on {', '.join(title_of(problem, result) for problem in missing)}")
     return f"median regret {', '.join(parts)}"
+
+
+def _by_key(choice: Choice, problem: str, rows: Sequence[Row]) -> str:
+    """The range of the medians of single keys, where they differ."""
+    row = next(row for row in rows if (row["method"], row["problem"]) == (choice.method, problem))
+    low, high = (regret_text(extreme(row["normalized_regret_by_key"])) for extreme in (min, max))
+    return "" if low == high else f"{low} to {high} by key; "
 
 
 def label(choice: Row) -> str:

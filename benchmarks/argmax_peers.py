@@ -159,18 +159,13 @@ def plain_cem(num_samples: int, num_elites: int, num_steps: int) -> Callable[...
     return solve
 
 
-def search_named(name: str) -> methods.Search:
-    """The benchmark's maximizer of a name."""
-    return next(search for search in methods.SEARCHES if search.name == name)
-
-
 _CMA_ES = methods.Search("CMA-ES 32x30", "CMA-ES", maximizers.cma_es(num_samples=POPULATION), MAX_STEPS)
 PEERS = (
     Peer("evosax CMA_ES", "evosax", _CMA_ES, evosax_cma_es),
     Peer("jaxopt LBFGSB", "jaxopt", _LBFGS, jaxopt_lbfgsb),
     Peer("SciPy L-BFGS-B", "scipy", _LBFGS, scipy_lbfgsb, jittable=False),
-    Peer("plain CEM 10x400/40", "jax", search_named("CEM 10x400/40"), plain_cem(400, 40, 10)),
-    Peer("plain CEM 2x64/6", "jax", search_named("CEM 2x64/6"), plain_cem(64, 6, 2)),
+    Peer("plain CEM 10x400/40", "jax", methods.search_named("CEM 10x400/40"), plain_cem(400, 40, 10)),
+    Peer("plain CEM 2x64/6", "jax", methods.search_named("CEM 2x64/6"), plain_cem(64, 6, 2)),
 )
 
 
@@ -191,7 +186,7 @@ def measure(
 
     Args:
         tasks: of the largest batch size.
-        num_regret_states: states to judge by; a batch has no more than its own.
+        num_regret_states: distinct states to judge by at most; a batch has no more than its own.
         num_looped_states: states of a batch that a peer in a Python loop is timed on (`states_timed`).
         limits: of `harness.time_interleaved`.
     """
@@ -257,7 +252,7 @@ def values_found(
     task: methods.Task, act: Any, batch_size: int, num_states: int, num_keys: int, side: str
 ) -> np.ndarray:
     """Q of the actions for the first states under several keys, `[keys, states]`, in float64."""
-    num_states = num_states if batch_size == 1 else min(num_states, batch_size)
+    num_states = min(num_states, task.num_states if batch_size == 1 else min(task.num_states, batch_size))
     values = []
     for key in jax.random.split(jax.random.key(2), num_keys):
         if batch_size == 1:

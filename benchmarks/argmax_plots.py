@@ -41,8 +41,8 @@ def draw_main_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
 
 
 def _short_name(row: Mapping[str, Any]) -> str:
-    """Family and budget of a tuned row, which has one setting for them and too long a name for a label."""
-    return f"{row['family']} @ {row['budget']}" if row.get("setting") == "tuned" else row["method"]
+    """Family and budget of a row made for a budget: it has one setting for it, and too long a name for a label."""
+    return f"{row['family']} @ {row['budget']}" if row.get("budget") else row["method"]
 
 
 def draw_dimension(rows: Rows, result: Mapping[str, Any]) -> Figure:
@@ -114,10 +114,10 @@ def draw_anytime(rows: Rows, result: Mapping[str, Any]) -> Figure:
 
 
 def best_tuned(rows: Rows) -> list[Mapping[str, Any]]:
-    """The row with the lowest median regret for each problem, method family and budget, tuned settings only."""
+    """The row with the lowest median regret for each problem, method family and budget, fixed settings apart."""
     best: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in _of_smallest_batch(rows):
-        if row.get("setting") == "tuned" and math.isfinite(median_regret(row)):
+        if row.get("budget") and math.isfinite(median_regret(row)):
             key = row["problem"], row["family"], row["budget"]
             best[key] = min(best.get(key, row), row, key=median_regret)
     return list(best.values())

@@ -21,7 +21,8 @@ HEADS += ("median", "p90", "p99", "upper", "success", "out")
 LEGEND = f"""\
 budget, cost: forward evaluations, a gradient counts as 3; time: per decision, median and 99th percentile;
 GEMM: fraction of the machine's rate, above 1 where Hessians of ReLU critics count that are zero, never computed;
-median to p99: regret, normalized (1 is a uniform action's); upper: the median against a certified upper bound;
+median to p99: regret over distinct states and several keys, normalized (1 is a uniform action's);
+upper: the median against a certified upper bound;
 success: percent of states with a regret of at most 1e-1, 1e-2, 1e-3, 1e-4; out: actions outside the box.
 Deadlines are for whole calls, on problems in {NUM_DIMS} dimensions."""
 PEER_HEADS = ("method", "peer", "problem", "batch", "time", "peer's", "times faster", "goal", "met")

@@ -1,4 +1,4 @@
-"""Settings of every maximizer: as published, and the candidates among which tuning chooses for each budget.
+"""Settings of every maximizer: published and default ones, and candidates for tuning to choose from.
 
 A budget counts forward evaluations; a call with gradient counts as three.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import optax
 
@@ -27,7 +27,8 @@ class Setting(NamedTuple):
     """One way to run one maximizer.
 
     Fields: label (without the budget); family; maximizer; num_steps; num_proposals, samples of the policy that
-    it starts from (0: the box's center, or the case's warm start); budget (None: a published setting).
+    it starts from (0: the box's center, or the case's warm start); budget, of evaluations, that it was made for
+    (None: fixed); kind: published, default (pgjax's), tuned, or by budget where that leaves no choice.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Setting(NamedTuple):
     num_steps: int
     num_proposals: int = 0
     budget: int | None = None
+    kind: Literal["published", "default", "tuned", "by budget"] = "default"
 
     @property
     def name(self) -> str:
@@ -43,10 +45,7 @@ class Setting(NamedTuple):
         return self.label if self.budget is None else f"{self.label} @ {self.budget}"
 
 
-PAPER = (
-    Setting("grid 3^N", "grid", maximizers.grid(num_points=3), 1),
-    Setting("uniform 1024", "uniform search", maximizers.random_search(sequence="uniform"), 1),
-    Setting("Sobol 1024", "Sobol search", maximizers.random_search(), 1),
+_PUBLISHED = (  # QT-Opt, PETS and a longer run; TD-MPC2, without and with its proposals; CQN; Hansen's default
     Setting("CEM 2x64/6", "CEM", maximizers.cross_entropy(), 2),
     Setting("CEM 5x400/64", "CEM", maximizers.cross_entropy(num_samples=400, num_elites=64), 5),
     Setting("CEM 10x400/40", "CEM", maximizers.cross_entropy(num_samples=400, num_elites=40), 10),
@@ -54,6 +53,12 @@ PAPER = (
     Setting("MPPI 6x512/64 + policy 24", "MPPI + policy", maximizers.mppi(), 6, 24),
     Setting("zoom 3x5", "coordinate zoom", maximizers.coordinate_zoom(), 3),
     Setting("CMA-ES 30 steps", "CMA-ES", maximizers.cma_es(), 30),
+)
+FIXED = (
+    *(setting._replace(kind="published") for setting in _PUBLISHED),
+    Setting("grid 3^N", "grid", maximizers.grid(num_points=3), 1),
+    Setting("uniform 1024", "uniform search", maximizers.random_search(sequence="uniform"), 1),
+    Setting("Sobol 1024", "Sobol search", maximizers.random_search(), 1),
     Setting("CMA-ES 32x30", "CMA-ES", maximizers.cma_es(num_samples=32), 30),
     Setting("Adam 8x30", "Adam", maximizers.gradient_ascent(), 30),
     Setting("L-BFGS 8x30", "L-BFGS", maximizers.lbfgs(), 30),
@@ -72,7 +77,9 @@ PAPER = (
 
 def candidates(family: str, budget: int, num_dims: int) -> list[Setting]:
     """At most NUM_CANDIDATES settings of a family that cost about the budget; none where it is too small."""
-    return [setting._replace(family=family, budget=budget) for setting in FAMILIES[family](budget, num_dims)]
+    found = list(FAMILIES[family](budget, num_dims))
+    kind = "tuned" if len(found) > 1 else "by budget"
+    return [setting._replace(family=family, budget=budget, kind=kind) for setting in found]
 
 
 def _grid(budget: int, num_dims: int) -> Iterator[Setting]:

@@ -12,18 +12,23 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import argmax_cases
 import argmax_settings
+import command_line
 import harness
 import jax
 import measure
 import numpy as np
+import report
 import tyro
+from rich.console import Console
 from rich.progress import Progress
 
+CONSOLE = Console(width=118)
 NUM_STATES = 64
 REGRET_FLOOR = 1e-6  # below, differences are rounding
 
@@ -43,6 +48,25 @@ class Options:
     output: Path = argmax_settings.TUNED
     """The JSON to write, or to bring up to date."""
 
+    def check(self) -> None:
+        """Raise ValueError, naming the option, for what cannot be run."""
+        for name, given, known in (
+            ("--families", self.families, argmax_settings.FAMILIES),
+            ("--budgets", self.budgets, argmax_settings.BUDGETS),
+            ("--problems", self.problems, argmax_cases.NAMES),
+        ):
+            if not given or set(given) - set(known):
+                raise ValueError(f"{name}: expected some of {', '.join(map(str, known))}; got {given}")
+        if self.training_steps < 1:
+            raise ValueError(f"--training-steps: expected a positive number; got {self.training_steps}")
+        command_line.check_output(self.output)
+        if self.output.exists():
+            try:
+                rows = harness.read_json(self.output)["rows"]
+                _ = [(row["family"], row["budget"], row["problem"]) for row in rows]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"--output: {self.output} holds something else ({error!r})") from error
+
 
 def tries_on(name: str, options: Options, progress: Progress) -> list[dict[str, Any]]:
     """The median normalized regret of every candidate on one problem."""
@@ -61,7 +85,7 @@ def tries_on(name: str, options: Options, progress: Progress) -> list[dict[str, 
     def one_try(setting: argmax_settings.Setting) -> dict[str, Any]:
         way = argmax_cases.way_of(case, setting)
         best = jax.jit(way.act)(way.params, jax.random.key(30), case.task.states)
-        lost = measure.regret(case.task, best.action, scale)["normalized_regret"]["median"]
+        lost = measure.regret(case.task, best.action[None], scale)["normalized_regret"]["median"]
         progress.advance(bar)
         about = {"problem": name, "family": setting.family, "budget": setting.budget, "label": setting.label}
         return about | {"median_normalized_regret": lost}
@@ -85,29 +109,38 @@ def choose(tries: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
     return choices
 
 
-def main() -> int:
-    """Run from the command line."""
-    options = tyro.cli(Options)
+def run(options: Options) -> dict[str, Any]:
+    """Try everything that the options ask for; the tries of before on the rest stay."""
     start = time.perf_counter()
-    earlier = harness.read_json(options.output)["tries"] if options.output.exists() else []
+    earlier = harness.read_json(options.output)["rows"] if options.output.exists() else []
     anew = (options.families, options.budgets, options.problems)
     fields = ("family", "budget", "problem")
     tries = [row for row in earlier if any(row[f] not in some for f, some in zip(fields, anew, strict=True))]
-    with Progress() as progress:
+    with Progress(console=CONSOLE) as progress:
         for name in options.problems:
             tries += tries_on(name, options, progress)
-    harness.write_json(
-        options.output,
-        {
-            "machine": harness.machine_record(),
-            "problems": argmax_cases.TUNED_ON,
-            "num_states": NUM_STATES,
-            "wall_time_s": time.perf_counter() - start,
-            "choices": choose(tries),
-            "tries": tries,
-        },
-    )
-    return 0
+    return {
+        "machine": harness.machine_record(),
+        "problems": sorted({row["problem"] for row in tries}),
+        "num_states": NUM_STATES,
+        "wall_time_s": time.perf_counter() - start,
+        "choices": choose(tries),
+        "rows": tries,
+    }
+
+
+def show(console: Console, result: Mapping[str, Any]) -> None:
+    """Print the choice of each family at each budget."""
+    table = report.new_table("chosen settings", ("family", "budget", "setting"))
+    for family, choices in result["choices"].items():
+        for budget, label in choices.items():
+            table.add_row(family, f"{int(budget):,}", label)
+    console.print(table)
+
+
+def main() -> int:
+    """Run from the command line."""
+    return command_line.run_and_write(tyro.cli(Options), run, show, CONSOLE)
 
 
 if __name__ == "__main__":

@@ -167,13 +167,8 @@ def deciders(name: str, critic: Any, params: Any, task: methods.Task) -> list[De
         greedy = jax.jit(lambda params, key, states: critic.greedy(params, states)[0])
         return [Decider(name, critic, params, greedy)]
     on_critic = task._replace(objective=critic.apply, params=params)
-    by_name = {search.name: search for search in methods.SEARCHES}
-    return [
-        Decider(
-            f"{name}, {search}", critic, params, jax.jit(methods.search_method(on_critic, by_name[search]).act)
-        )
-        for search in SEARCHES
-    ]
+    ways = [methods.search_method(on_critic, methods.search_named(search)) for search in SEARCHES]
+    return [Decider(f"{name}, {way.name}", critic, params, jax.jit(way.act)) for way in ways]
 
 
 def timings(ways: list[Decider], task: methods.Task, options: Options, key: jax.Array) -> list[dict[str, Any]]:
@@ -228,7 +223,7 @@ def run(options: Options) -> dict[str, Any]:
             actions = methods.actions_of(way.act(params, key_act, judged.states))
             ways.append(way)
             over = {"overestimate": overestimate(way, judged, actions, scale)}
-            rows.append({"method": way.name} | quality | regret(judged, actions, scale) | over)
+            rows.append({"method": way.name} | quality | regret(judged, actions[None], scale) | over)
         CONSOLE.print(f"{name}: fitted in {fit_time_s:.0f} s", style="dim")
     return {
         "machine": machine,

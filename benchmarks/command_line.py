@@ -20,6 +20,11 @@ def check_output(path: Path) -> None:
         raise ValueError(f"--output: cannot make its folder: {error}") from error
 
 
+def written_at(path: Path) -> int | None:
+    """When a file was last written, nanoseconds; None where there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 def run_and_write(
     options: Any,
     run: Callable[[Any], Mapping[str, Any]],
@@ -29,7 +34,7 @@ def run_and_write(
 ) -> int:
     """Check the options, run, write `options.output` and the figures beside it, and show the result.
 
-    Nothing is written before the run is over, so that an interrupted one leaves earlier results as they were.
+    A run that writes as it goes keeps, interrupted, what it wrote; any other leaves earlier results as they were.
 
     Args:
         options: with a method `check`, which raises ValueError for what cannot be run.
@@ -43,10 +48,15 @@ def run_and_write(
     except ValueError as error:
         Console(stderr=True).print(str(error), style="red", highlight=False)
         return 2
+    before = written_at(options.output)
     try:
         result = run(options)
     except KeyboardInterrupt:
-        console.print("interrupted; what was being measured is lost, results written before are as they were")
+        if written_at(options.output) == before:
+            console.print("interrupted: what was measured is lost, earlier results are as they were")
+        else:
+            written = [options.output, *plot(options.output)]
+            console.print(f"interrupted: what was being measured is lost; wrote {', '.join(map(str, written))}")
         return 130
     if not result["rows"] and not result.get("peers"):
         console.print("no method was measured: the ones asked for do not run on these problems")

@@ -56,7 +56,7 @@ class Options:
     output: Path = Path(critics.__file__).parent / "data"
     """Folder of the files."""
     overwrite: bool = False
-    """Make files anew that exist."""
+    """Remove a network's files first, of all three stages, and make anew what is asked for."""
     stages: tuple[critics.Stage, ...] = critics.STAGES
     """Of training, to bracket; networks are trained through all of them."""
     num_boxes: int = 2**15
@@ -71,8 +71,8 @@ class Options:
             ("--widths", self.widths, critics.WIDTHS),
             ("--stages", self.stages, critics.STAGES),
         ):
-            if wrong := set(given) - set(known):
-                raise ValueError(f"{name}: expected some of {known}; got {sorted(wrong)}")
+            if not given or set(given) - set(known):
+                raise ValueError(f"{name}: expected some of {known}; got {given}")
         if self.num_steps < 1 / STAGE_FRACTIONS["early"]:
             raise ValueError(f"--num-steps: expected at least 50; got {self.num_steps}")
         if 0 < self.num_boxes < brackets.BOXES_PER_STEP or self.num_boxes < 0:
@@ -80,7 +80,10 @@ class Options:
             raise ValueError(f"--num-boxes: expected 0 or at least {least}; got {self.num_boxes}")
         if not 10 <= self.log2_samples <= 24:
             raise ValueError(f"--log2-samples: expected 10 to 24; got {self.log2_samples}")
-        self.output.mkdir(parents=True, exist_ok=True)
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--output: expected a folder's name; {error}") from error
 
 
 class Samples(NamedTuple):
@@ -165,11 +168,16 @@ def fit(options: Options, activation: str, width: int) -> None:
         CONSOLE.print(f"{name}: {done} steps, R^2 {r2}; {time.perf_counter() - start:.0f} s")
 
 
+def files_of(name: Path) -> tuple[Path, Path]:
+    """The files of a critic and of its brackets."""
+    return Path(f"{name}.critic.msgpack"), Path(f"{name}.brackets.msgpack")
+
+
 def bracket(options: Options, name: Path) -> None:
     """Write the brackets of a critic, or go on with those there are."""
     start = time.perf_counter()
     critic = critics.load_critic(name)
-    if options.overwrite or not Path(f"{name}.brackets.msgpack").exists():
+    if not files_of(name)[1].exists():
         solutions = ARM.best_action / math.pi
         found = brackets.bracket(critic, np.asarray(ARM.states), solutions, options.log2_samples)
     elif options.certify:
@@ -182,6 +190,19 @@ def bracket(options: Options, name: Path) -> None:
     CONSOLE.print(f"{name.name}: {brackets.summary(found)}; {time.perf_counter() - start:.0f} s")
 
 
+def run(options: Options) -> None:
+    """Fit and bracket everything that the options ask for."""
+    for activation in options.activations:
+        for width in options.widths:
+            names = {s: options.output / critics.fitted_critic_name(activation, width, s) for s in critics.STAGES}
+            if options.overwrite or not all(files_of(name)[0].exists() for name in names.values()):
+                for path in (path for name in names.values() for path in files_of(name)):
+                    path.unlink(missing_ok=True)  # no stage or bracket is left beside another network
+                fit(options, activation, width)
+            for stage in options.stages:
+                bracket(options, names[stage])
+
+
 def main() -> int:
     """Run from the command line."""
     options = tyro.cli(Options)
@@ -190,13 +211,11 @@ def main() -> int:
     except ValueError as error:
         Console(stderr=True).print(str(error), style="red", highlight=False)
         return 2
-    for activation in options.activations:
-        for width in options.widths:
-            names = {s: options.output / critics.fitted_critic_name(activation, width, s) for s in critics.STAGES}
-            if options.overwrite or not all(Path(f"{name}.critic.msgpack").exists() for name in names.values()):
-                fit(options, activation, width)
-            for stage in options.stages:
-                bracket(options, names[stage])
+    try:
+        run(options)
+    except KeyboardInterrupt:
+        CONSOLE.print("interrupted: whole files are kept, and the same command without --overwrite goes on")
+        return 130
     return 0
 
 

@@ -32,29 +32,24 @@ _matmul = jax.jit(jnp.matmul, static_argnames="precision")
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call, one entry per repetition: `calls_per_repetition` calls, blocked once.
+    """Seconds per call, one entry per repetition.
 
     `median_s` is the number to report and `spread` its noise: the inter-quartile range over the median.
     `p99_s` is close to the largest time when there are fewer than 100 repetitions.
     """
 
     times_s: tuple[float, ...]
-    calls_per_repetition: int
     median_s: float
     p99_s: float
     min_s: float
     spread: float
 
     @classmethod
-    def of(cls, times_s: Sequence[float], calls_per_repetition: int = 1) -> "Timing":
+    def of(cls, times_s: Sequence[float]) -> "Timing":
         """Derive the statistics from the raw times."""
         low, median, high, p99 = (float(value) for value in np.percentile(times_s, (25, 50, 75, 99)))
         spread = (high - low) / median if median > 0 else math.nan
-        return cls(tuple(times_s), calls_per_repetition, median, p99, min(times_s), spread)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything for the JSON; raw times are rounded to a nanosecond, the clock's own resolution."""
-        return asdict(self) | {"times_s": [round(time_s, 9) for time_s in self.times_s]}
+        return cls(tuple(times_s), median, p99, min(times_s), spread)
 
 
 def time_interleaved(
@@ -65,7 +60,6 @@ def time_interleaved(
     min_repetitions: int = 5,
     max_repetitions: int = 2000,
     num_rounds: int = 5,
-    calls_per_repetition: int = 1,
 ) -> dict[str, Timing]:
     """Time several compiled calls side by side, so that the machine's noise hits all alike.
 
@@ -74,15 +68,13 @@ def time_interleaved(
     repeated until it has `min_repetitions` and `min_time_s`; it stops earlier at `max_repetitions` or
     `max_time_s`, but not before one repetition. Each is warmed up once, outside the limits.
 
-    A time includes Python's dispatch, the wait and the clock (the last two: 1 to 2 microseconds). Latencies
-    need `calls_per_repetition` = 1; more give the throughput of calls that take only microseconds.
+    A time includes Python's dispatch, the wait and the clock (the last two: 1 to 2 microseconds).
 
     Args:
         calls: name -> (function, its positional arguments).
         min_time_s, max_time_s: limits on one call's measured time, all rounds together, in seconds.
         min_repetitions, max_repetitions: limits on one call's repetitions, all rounds together.
         num_rounds: how often the calls take turns.
-        calls_per_repetition: calls made back to back and blocked once; the time is divided by their number.
     Returns: name -> Timing, in the order of `calls`.
     Raises: ValueError: a setting that is not positive, or a minimum above its maximum.
     """
@@ -90,9 +82,8 @@ def time_interleaved(
     for name, (low, high) in limits.items():
         if not 0 < low <= high:
             raise ValueError(f"expected 0 < min_{name} <= max_{name}, got {low} and {high}")
-    if num_rounds < 1 or calls_per_repetition < 1:
-        given = f"{num_rounds}, {calls_per_repetition}"
-        raise ValueError(f"num_rounds, calls_per_repetition: expected >= 1, got {given}")
+    if num_rounds < 1:
+        raise ValueError(f"num_rounds: expected >= 1, got {num_rounds}")
     elapsed_s: dict[str, list[float]] = {name: [] for name in calls}
     total_s = dict.fromkeys(calls, 0.0)
 
@@ -102,14 +93,13 @@ def time_interleaved(
         return count > 0 and (enough or count >= share * max_repetitions or total >= share * max_time_s)
 
     for call in calls.values():
-        _measure(call, 1)
+        _measure(call)
     for round_number in range(1, num_rounds + 1):
         for name, call in calls.items():
             while not is_done(name, round_number / num_rounds):
-                elapsed_s[name].append(_measure(call, calls_per_repetition))
+                elapsed_s[name].append(_measure(call))
                 total_s[name] += elapsed_s[name][-1]
-    per_call = {name: [time_s / calls_per_repetition for time_s in elapsed_s[name]] for name in calls}
-    return {name: Timing.of(times_s, calls_per_repetition) for name, times_s in per_call.items()}
+    return {name: Timing.of(times_s) for name, times_s in elapsed_s.items()}
 
 
 def time_call(function: Callable[..., Any], *args: Any, **limits: Any) -> Timing:
@@ -117,33 +107,30 @@ def time_call(function: Callable[..., Any], *args: Any, **limits: Any) -> Timing
     return time_interleaved({"call": (function, args)}, **limits)["call"]
 
 
-def _measure(call: tuple[Callable[..., Any], tuple[Any, ...]], count: int) -> float:
-    """Seconds for some calls; waits for each result, as devices may finish independent calls out of order."""
+def _measure(call: tuple[Callable[..., Any], tuple[Any, ...]]) -> float:
+    """Seconds for a call, its result included."""
     function, args = call
     start = perf_counter()
-    jax.block_until_ready([function(*args) for _ in range(count)])
+    jax.block_until_ready(function(*args))
     return perf_counter() - start
 
 
 class Compiled(NamedTuple):
-    """A compiled function, the seconds that took, and XLA's count of floating-point operations or None."""
+    """A compiled function, and the seconds that took."""
 
     function: Callable[..., Any]
     compile_time_s: float
-    flops: float | None
 
 
 def compile_call(jitted: Any, *args: Any) -> Compiled:
     """Compile a jitted function for these arguments without running it: tracing, lowering, XLA's compilation.
 
     Returns the jitted function itself: JAX finds the compiled program in its cache at the first call (a test
-    holds it to that), and its dispatch is the one that users pay. XLA counts a loop's body once however often
-    it runs, and nothing inside a custom call: where there are loops, count from the method's own sizes.
+    holds it to that), and its dispatch is the one that users pay.
     """
     start = perf_counter()
-    compiled = jitted.lower(*args).compile()
-    compile_time_s = perf_counter() - start
-    return Compiled(jitted, compile_time_s, _or_none(lambda: float(compiled.cost_analysis()["flops"])))
+    jitted.lower(*args).compile()
+    return Compiled(jitted, perf_counter() - start)
 
 
 def mlp_flops(sizes: Sequence[int]) -> int:

@@ -14,8 +14,11 @@ import methods
 import numpy as np
 
 NUM_REGRET_ACTIONS = 1024  # uniform actions a state, for the scale of the regret
+# States of a batch share a search's noise, and with it the luck of a key: methods are judged under several.
+NUM_CHOICE_KEYS, NUM_KEYS = 2, 3  # to choose between methods by, and to report
 SUCCESSES = (1e-1, 1e-2, 1e-3, 1e-4)
-EMPTY = ("regret", "normalized_regret", "normalized_regret_upper", "success", "bound_violations", "regret_states")
+REGRETS = ("regret", "normalized_regret", "normalized_regret_by_key", "normalized_regret_upper", "success")
+EMPTY = (*REGRETS, "bound_violations", "regret_states", "choice_regret")
 
 
 def measure_batch(
@@ -47,13 +50,17 @@ def measure_batch(
 
     def compile_way(way: methods.Method) -> harness.Compiled:
         if not way.jittable:
-            return harness.Compiled(way.act, 0.0, None)
+            return harness.Compiled(way.act, 0.0)
         return harness.compile_call(jax.jit(way.act), *arguments[way.name])
 
     with concurrent.futures.ThreadPoolExecutor(compile_threads) as threads:
         compiled = dict(zip((way.name for way in live), threads.map(compile_way, live), strict=True))
     for way in live:
-        look(rows[way.name], task, way, compiled[way.name], arguments[way.name], scale)
+        look(rows[way.name], way, compiled[way.name], arguments[way.name])
+        num_states = min(batch_size, task.num_states)
+        judged = [row["regret_states"] or 0 for row in earlier if row["method"] == way.name]
+        if scale is not None and batch_size > 1 and num_states > max(judged, default=0):
+            rows[way.name] |= judge(task, compiled[way.name].function, *arguments[way.name], scale=scale)
     meter.sample()
     calls = {name: (compiled[name].function, args) for name, args in arguments.items()}
     min_repetitions = min(max_repetitions, 200 if batch_size == 1 else 3)
@@ -79,15 +86,23 @@ def new_row(
     return row
 
 
-def look(row: dict, task: methods.Task, way: methods.Method, compiled: Any, args: tuple, scale: Any) -> None:
-    """Run a method once, and note in its row what is not about time."""
-    result = compiled.function(*args)
-    num_evaluations, num_gradients = methods.counts_of(result)
+def look(row: dict, way: methods.Method, compiled: Any, args: tuple) -> None:
+    """Run a method once, and note in its row what it did."""
+    num_evaluations, num_gradients = methods.counts_of(compiled.function(*args))
     row["compile_time_s"] = compiled.compile_time_s
     row["num_evaluations"], row["num_gradients"] = num_evaluations, num_gradients
     row["flops_per_decision"] = methods.flops_per_decision(way, num_evaluations, num_gradients)
-    if scale is not None and row["batch_size"] > 1:
-        row |= regret(task, methods.actions_of(result), scale)
+
+
+def judge(
+    task: methods.Task, act: Any, params: Any, key: jax.Array, states: jax.Array, *, scale: np.ndarray
+) -> dict[str, Any]:
+    """Regrets of a way to act, compiled, on the distinct ones of a batch's states, under keys of two kinds."""
+    count = min(len(states), task.num_states)
+    keys = jax.random.split(key, NUM_CHOICE_KEYS + NUM_KEYS)
+    actions = np.stack([np.asarray(methods.actions_of(act(params, key, states)))[:count] for key in keys])
+    choice = regret(task, actions[:NUM_CHOICE_KEYS], scale)["normalized_regret"]["median"]
+    return regret(task, actions[NUM_CHOICE_KEYS:], scale) | {"choice_regret": choice}
 
 
 def add_timing(row: dict, timing: harness.Timing) -> None:
@@ -100,13 +115,20 @@ def add_timing(row: dict, timing: harness.Timing) -> None:
 
 
 def finish(rows: list[dict[str, Any]], meter: harness.GemmMeter) -> None:
-    """Fill in what compares rows with one another: ratios, fractions of the GEMM rate, regrets at batch 1."""
+    """Fill in what compares rows: ratios, fractions of the GEMM rate, regrets at other batch sizes."""
     measured = [row for row in rows if row["skipped"] is None]
     for row in measured:
         same = [r for r in measured if r["problem"] == row["problem"] and r["batch_size"] == row["batch_size"]]
         sample = [r["time_per_decision_s"] for r in same if r["method"] == methods.POLICY_ROWS[0]]
         row["ratio_to_policy_sample"] = row["time_per_decision_s"] / sample[0] if sample else None
         row["fraction_of_gemm"] = meter.fraction(row["flops_per_decision"], row["time_per_decision_s"])
+    share_regrets(rows)
+
+
+def share_regrets(rows: list[dict[str, Any]]) -> None:
+    """Give each row the regrets of the one with most states among those of its problem and method."""
+    measured = [row for row in rows if row["skipped"] is None]
+    for row in measured:
         larger = [r for r in measured if (r["problem"], r["method"]) == (row["problem"], row["method"])]
         most = max(larger, key=lambda r: r["regret_states"] or 0)
         if most["regret_states"]:  # the same algorithm on more states says more than on the row's own
@@ -125,26 +147,31 @@ def regret_scale(task: methods.Task) -> np.ndarray:
         return task.problem.maximum - np.asarray(values)
 
 
-def regret(task: methods.Task, actions: jax.Array, scale: np.ndarray) -> dict[str, Any]:
-    """Regret of the actions for the first states, rescored in float64; bounds in the actions' own dtype."""
+def regret(task: methods.Task, actions: Any, scale: np.ndarray) -> dict[str, Any]:
+    """Regret of actions `[K, S, N]` for the first S states under K keys; bounds in the actions' own dtype.
+
+    Actions are rescored in float64, and taken together over keys and states, but for `normalized_regret_by_key`:
+    the median of each key.
+    """
     assert task.problem is not None
-    count = len(actions)
     given = np.asarray(actions)
+    count = given.shape[1]
     low, high = (np.asarray(bound, given.dtype) for bound in (task.box.low, task.box.high))
     with jax.enable_x64(True):
-        values = rescore(
-            task.objective, task.params, np.asarray(task.states[:count], np.float64), given.astype(np.float64)
-        )
-    lost = task.problem.maximum[:count] - np.asarray(values)
+        states = np.asarray(task.states[:count], np.float64)
+        wide = given.astype(np.float64)
+        values = np.stack([rescore(task.objective, task.params, states, own) for own in wide])
+    lost = task.problem.maximum[:count] - values
     normalized = lost / scale[:count]
     upper = task.problem.upper_bound
     above = None
     if upper is not None and np.all(np.isfinite(upper[:count])):
         gap = upper[:count] - task.problem.maximum[:count]
-        above = harness.summarize((lost + gap) / (scale[:count] + gap))
+        above = harness.summarize(((lost + gap) / (scale[:count] + gap)).ravel())
     return {
-        "regret": harness.summarize(lost),
-        "normalized_regret": harness.summarize(normalized),
+        "regret": harness.summarize(lost.ravel()),
+        "normalized_regret": harness.summarize(normalized.ravel()),
+        "normalized_regret_by_key": np.median(normalized, axis=1).tolist(),
         "normalized_regret_upper": above,
         "success": {str(level): float(np.mean(normalized <= level)) for level in SUCCESSES},
         "bound_violations": int(np.sum(~np.all((given >= low) & (given <= high), axis=-1))),

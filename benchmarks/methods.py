@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, cast
 
@@ -24,14 +25,16 @@ PROBLEMS = ("six_joint_arm", "critic_2x64", "critic_2x256")
 class Task(NamedTuple):
     """A problem with its critic's parameters apart, so that they are not compiled in as constants.
 
-    Fields: name; objective(params, state, action); params; states `[B, D]`; box; problem (None for critics,
-    whose maximum is not known); flops_per_state and flops_per_evaluation, of the critic.
+    Fields: name; objective(params, state, action); params; states `[B, D]`; num_states: how many of them are
+    distinct, the first ones, which the others repeat; box; problem (None for critics whose maximum is not known);
+    flops_per_state and flops_per_evaluation, of the critic.
     """
 
     name: str
     objective: Callable[[Any, jax.Array, jax.Array], jax.Array]
     params: Any
     states: jax.Array
+    num_states: int
     box: pgjax.Box
     problem: pgjax.problems.Problem | None
     flops_per_state: int
@@ -87,7 +90,9 @@ def make_task(name: str, num_states: int, key: jax.Array) -> Task:
     """The arm's own Q, or a randomly initialized QNetwork of HalfCheetah's size."""
     if name == "six_joint_arm":
         arm = pgjax.problems.six_joint_arm(key, num_states)
-        return Task(name, lambda _, s, a: arm.objective(s, a), (), arm.states, arm.box, arm, 0, ARM_FLOPS)
+        return Task(
+            name, lambda _, s, a: arm.objective(s, a), (), arm.states, num_states, arm.box, arm, 0, ARM_FLOPS
+        )
     width = int(name.removeprefix("critic_2x"))
     critic = pgjax.QNetwork(hidden_sizes=(width, width))
     key_params, key_states = jax.random.split(key)
@@ -100,6 +105,7 @@ def make_task(name: str, num_states: int, key: jax.Array) -> Task:
         cast(Any, critic.apply),
         params,
         states,
+        num_states,
         box,
         None,
         mlp_flops((STATE_SIZE, width)),
@@ -124,26 +130,32 @@ def policy_methods(task: Task, key: jax.Array, training_steps: int) -> list[Meth
         gaussian_params = learned.train_gaussian(task.problem, key_gaussian, training_steps)
         categorical_params = learned.train_categorical(task.problem, key_categorical, training_steps // 2)
 
-    def sample(params, key, states):
-        return pgjax.sample(gaussian, params, key, states)
-
-    def mean(params, key, states):
-        del key
-        return pgjax.mode(gaussian, params, states)
-
     def sample_bins(params, key, states):
         return learned.bin_centers(task.box, pgjax.sample(categorical, params, key, states))
 
-    flops = mlp_flops((state_size, 64, 64, num_dims))
-    categorical_flops = mlp_flops((state_size, 64, 64, sum(bins)))
+    flops = mlp_flops((state_size, 64, 64, sum(bins)))
     rows = [
-        Method(POLICY_ROWS[0], "policy", sample, gaussian_params, flops, 0),
-        Method(POLICY_ROWS[1], "policy", mean, gaussian_params, flops, 0),
-        Method(POLICY_ROWS[2], "policy", sample_bins, categorical_params, categorical_flops, 0),
+        *gaussian_methods(task, gaussian, gaussian_params),
+        Method(POLICY_ROWS[2], "policy", sample_bins, categorical_params, flops, 0),
     ]
     if task.problem is None and peers.torch_available():
-        rows.append(Method(PEER_ROW, "policy", torch_sample, (), flops, 0, jittable=False))
+        rows.append(Method(PEER_ROW, "policy", torch_sample, (), rows[0].flops_per_state, 0, jittable=False))
     return rows
+
+
+def gaussian_methods(task: Task, policy: pgjax.GaussianPolicy, params: Any) -> list[Method]:
+    """The rows that act by a Gaussian policy: its sample and its mean."""
+
+    def sample(params, key, states):
+        return pgjax.sample(policy, params, key, states)
+
+    def mean(params, key, states):
+        del key
+        return pgjax.mode(policy, params, states)
+
+    flops = mlp_flops((task.states.shape[-1], 64, 64, task.box.num_dims))
+    acts = zip(POLICY_ROWS, (sample, mean), strict=False)
+    return [Method(name, "policy", act, params, flops, 0) for name, act in acts]
 
 
 def torch_sample(params: Any, key: jax.Array, states: jax.Array) -> Any:
@@ -152,26 +164,32 @@ def torch_sample(params: Any, key: jax.Array, states: jax.Array) -> Any:
     return peers.torch_policy_sample(ACTION_SIZE, states.shape)()
 
 
-def search_method(task: Task, search: Search) -> Method:
-    """A maximizer on the task's objective; batched states share the noise and are worked on in blocks."""
+def search_named(name: str) -> Search:
+    """The maximizer row of a name."""
+    return next(search for search in SEARCHES if search.name == name)
+
+
+def search_method(task: Task, search: Any, initial: Any = None) -> Method:
+    """A maximizer on the task's objective; batched states share the noise and are worked on in blocks.
+
+    Args:
+        search: with the name, family, maximizer and num_steps of a `Search`.
+        initial: actions to start from, `[B, N]`, or a function (key, state) -> actions `[K, N]`; None: the center.
+    """
 
     def act(params, key, states):
-        if states.ndim == 1:
-            return pgjax.maximize(
-                key,
-                lambda a: task.objective(params, states, a),
-                task.box,
-                search.maximizer,
-                num_steps=search.num_steps,
-            )
-        return pgjax.maximize_batch(
-            key,
-            lambda s, a: task.objective(params, s, a),
-            states,
-            task.box,
-            search.maximizer,
-            num_steps=search.num_steps,
-        )
+        objective = functools.partial(task.objective, params)
+        settings = {"box": task.box, "maximizer": search.maximizer, "num_steps": search.num_steps}
+        if states.ndim > 1:
+            starts = initial if initial is None or callable(initial) else initial[: len(states)]
+            return pgjax.maximize_batch(key, objective, states, initial=starts, **settings)
+        start = initial
+        if callable(initial):
+            key, key_propose = jax.random.split(key)
+            start = initial(key_propose, states)
+        elif initial is not None:
+            start = initial[0]
+        return pgjax.maximize(key, functools.partial(objective, states), initial=start, **settings)
 
     return Method(search.name, search.family, act, task.params, task.flops_per_state, task.flops_per_evaluation)
 

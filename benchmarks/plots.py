@@ -126,7 +126,7 @@ def draw_pareto(rows: Rows, result: Mapping[str, Any], min_gain: float = 1.0) ->
         labels.append((axes, _draw_points(axes, shown, looks, min_gain)))
     if not judged:
         panels[0].text(0.5, 0.5, "no regret in this result", transform=panels[0].transAxes, ha="center")
-    edges = "; black edge: published settings" if any(row.get("setting") == "paper" for row in judged) else ""
+    edges = "; black edge: published settings" if any(row.get("setting") == "published" for row in judged) else ""
     on_front = "the Pareto front" + (f" at each gain of {min_gain:g} times" if min_gain > 1 else "")
     named = f"lower left is better; named: policies and {on_front}"
     add_legend(figure, panels, f"{FLOOR_NOTE}; {named}{edges}")
@@ -152,7 +152,7 @@ def _draw_points(axes: Axes, rows: Rows, looks: Mapping[str, Look], min_gain: fl
     labels = []
     for i, row in enumerate(rows):
         look = looks[row["method"]]
-        edge = "black" if row.get("setting") == "paper" else "white"
+        edge = "black" if row.get("setting") == "published" else "white"
         label = "" if edge == "black" else look.legend  # the legend shows the plain edge
         axes.plot(times[i], regrets[i], **style_of(look), markeredgecolor=edge, linestyle="", label=label)
         if i in named or row["family"] == "policy":

@@ -37,9 +37,12 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
         return f"{start}; no search that was measured loses less."
     cheapest = min(better, key=lambda row: row["time_per_decision_s"])
     best = min(better, key=lambda row: row["normalized_regret"]["median"])
+    skipped = [row["method"] for row in rows if row["problem"] == ARM and row["batch_size"] == batch_size]
+    skipped = [method for method in skipped if method not in {row["method"] for row in last}]
+    left_out = f" Not run at this batch size, for their time: {', '.join(skipped)}." if skipped else ""
     return (
         f"{start}; the cheapest search that loses less is {_against(cheapest, sample)}, "
-        f"and the best is {_against(best, sample)}."
+        f"and the best is {_against(best, sample)}.{left_out}"
     )
 
 

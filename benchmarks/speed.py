@@ -71,7 +71,7 @@ def dispatch_calls() -> dict[str, Any]:
 def critic_fraction(meter: harness.GemmMeter, limits: dict[str, Any]) -> dict[str, float]:
     """CEM 2x64 on the 2x64 critic at 4,096 states, as a fraction of the GEMM rate measured around it."""
     task = methods.make_task("critic_2x64", 4096, jax.random.key(0))
-    search = next(search for search in methods.SEARCHES if search.name == "CEM 2x64/6")
+    search = methods.search_named("CEM 2x64/6")
     way = methods.search_method(task, search)
     act, args = jax.jit(way.act), (way.params, jax.random.key(1), task.states)
     flops = methods.flops_per_decision(way, *methods.counts_of(act(*args))) * len(task.states)

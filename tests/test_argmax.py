@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 import pytest
-from argmax_settings import FAMILIES, GRADIENT_COST, PAPER, candidates
+from argmax_settings import FAMILIES, FIXED, GRADIENT_COST, candidates
 from benchmark_runs import run_main
 
 import pgjax
@@ -48,8 +48,8 @@ def test_every_family_has_equally_many_tries_at_most():
             assert all(setting.family == family and setting.budget == budget for setting in found)
 
 
-def test_published_settings_have_names_of_their_own():
-    assert len({setting.name for setting in PAPER}) == len(PAPER)
+def test_fixed_settings_have_names_of_their_own():
+    assert len({setting.name for setting in FIXED}) == len(FIXED)
 
 
 @pytest.mark.parametrize("name", ["six_joint_arm", "rastrigin_2d"])
@@ -70,12 +70,12 @@ def test_a_known_best_action_has_no_regret_and_an_action_outside_is_counted():
     case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
     scale = measure.regret_scale(case.task)
     best = jnp.asarray(case.task.problem.best_action, jnp.float32)
-    row = measure.regret(case.task, best, scale)
+    row = measure.regret(case.task, best[None], scale)
     assert abs(row["normalized_regret"]["median"]) < 1e-5
     assert row["success"]["0.0001"] == 1
     assert row["bound_violations"] == 0
     assert row["normalized_regret_upper"] is None
-    outside = measure.regret(case.task, best + 2.5, scale)
+    outside = measure.regret(case.task, best[None] + 2.5, scale)
     assert outside["bound_violations"] == 8
     assert outside["success"]["0.1"] == 0
 
@@ -84,8 +84,33 @@ def test_the_upper_end_of_a_bracket_gives_the_larger_regret():
     case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
     problem = case.task.problem._replace(upper_bound=case.task.problem.maximum + 0.1)
     best = jnp.asarray(problem.best_action, jnp.float32)
-    row = measure.regret(case.task._replace(problem=problem), best, measure.regret_scale(case.task))
+    row = measure.regret(case.task._replace(problem=problem), best[None], measure.regret_scale(case.task))
     assert 0.05 < row["normalized_regret_upper"]["median"] < 0.5
+
+
+def test_methods_are_judged_on_distinct_states_under_several_keys_and_chosen_by_others():
+    """States of a batch share a key's luck, and copies of a state say nothing new."""
+    case = argmax_cases.make_case("relu_2x32_late", "report", 64, 0)
+    task, key = case.task, jax.random.key(7)
+    assert (task.num_states, len(task.states)) == (32, 64)
+    judged = []
+
+    def act(params, key, states):
+        judged.append(jax.random.key_data(key))
+        return jax.random.uniform(key, (len(states), 6), minval=-1.0)
+
+    scale = measure.regret_scale(task)
+    row = measure.judge(task, act, task.params, key, task.states, scale=scale)
+    assert len({tuple(data.tolist()) for data in judged}) == measure.NUM_CHOICE_KEYS + measure.NUM_KEYS
+    assert row["regret_states"] == 32
+    assert row["normalized_regret"]["count"] == 32 * measure.NUM_KEYS
+    assert len(row["normalized_regret_by_key"]) == measure.NUM_KEYS
+    keys = jax.random.split(jax.random.key(7), measure.NUM_CHOICE_KEYS + measure.NUM_KEYS)
+    actions = np.stack([act(None, key, task.states)[:32] for key in keys])
+    lost = measure.regret(task, actions[: measure.NUM_CHOICE_KEYS], scale)["normalized_regret"]["median"]
+    assert row["choice_regret"] == lost != row["normalized_regret"]["median"]
+    by_key = [measure.regret(task, own[None], scale)["normalized_regret"]["median"] for own in actions]
+    assert row["normalized_regret_by_key"] == by_key[measure.NUM_CHOICE_KEYS :]
 
 
 def test_tuning_chooses_the_lowest_mean_logarithm():
@@ -157,6 +182,36 @@ def test_an_update_replaces_its_own_rows_alone(small_run, tmp_path, monkeypatch)
     assert result["wall_time_s"] > earlier["wall_time_s"]
 
 
+def test_rows_of_a_batch_of_one_take_the_regrets_of_an_earlier_run(small_run, tmp_path, monkeypatch):
+    earlier, _, _ = small_run
+    output = tmp_path / "result.json"
+    harness.write_json(output, earlier)
+    one = earlier["rows"][0] | {"batch_size": 1} | dict.fromkeys(measure.EMPTY)
+    monkeypatch.setattr(argmax, "run_problem", lambda *_: (earlier["problems"]["six_joint_arm_step"], [one]))
+    result = argmax.run(argmax.Options(problem=("six_joint_arm_step",), update=True, output=output))
+    found = next(row for row in result["rows"] if row["batch_size"] == 1)
+    assert found["normalized_regret"] == earlier["rows"][0]["normalized_regret"] is not None
+
+
+def test_an_interrupted_run_keeps_the_problems_that_are_done(small_run, tmp_path, monkeypatch):
+    earlier, _, _ = small_run
+    output = tmp_path / "result.json"
+    done = iter([(earlier["problems"]["six_joint_arm_step"], earlier["rows"])])
+
+    def run_problem(*_):
+        if (found := next(done, None)) is None:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(argmax, "run_problem", run_problem)
+    names = ("six_joint_arm_step", "six_joint_arm_tracking")
+    with argmax.CONSOLE.capture() as capture:
+        assert run_main(argmax, "--problem", *names, "--output", output) == 130
+    assert output.name in capture.get()
+    assert set(harness.read_json(output)["problems"]) == {"six_joint_arm_step"}
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
 def test_results_of_two_machines_are_not_mixed(small_run, tmp_path):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
@@ -166,10 +221,46 @@ def test_results_of_two_machines_are_not_mixed(small_run, tmp_path):
         argmax.Options(update=True, output=output).check()
 
 
+@pytest.mark.parametrize("text", ["not JSON", "[]", '{"rows": []}'])
+def test_what_is_no_result_is_not_updated(text, tmp_path):
+    output = tmp_path / "result.json"
+    output.write_text(text)
+    with pytest.raises(ValueError, match=r"^--update: .*result\.json is not a result"):
+        argmax.Options(update=True, output=output).check()
+
+
+def test_rows_of_full_and_short_runs_are_not_mixed(small_run):
+    with pytest.raises(ValueError, match=r"^--update: expected no --full"):
+        argmax.Options(full=True, update=True, output=small_run[1]).check()
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--families", ["annealing"]),
+        ("--budgets", ["33"]),
+        ("--problems", ["seven_joint_arm"]),
+        ("--training-steps", ["0"]),
+        ("--output", ["result.txt"]),
+    ],
+)
+def test_bad_options_of_tuning_are_refused_by_name(option, values, monkeypatch, capsys):
+    monkeypatch.setattr(argmax_tuning, "run", lambda options: pytest.fail("it ran"))
+    assert run_main(argmax_tuning, option, *values) == 2
+    assert option in capsys.readouterr().err
+
+
+def test_tuning_does_not_write_over_another_benchmarks_result(tmp_path):
+    output = tmp_path / "result.json"
+    harness.write_json(output, {"rows": [{"method": "grid"}]})
+    with pytest.raises(ValueError, match=r"^--output: .*holds something else"):
+        argmax_tuning.Options(output=output).check()
+
+
 def test_a_run_has_rows_with_regret_time_and_cost(small_run):
     result, output, printed = small_run
     assert set(result["problems"]) == {"six_joint_arm_step"}
-    assert {row["setting"] for row in result["rows"]} == {"paper", "tuned"}
+    assert {row["setting"] for row in result["rows"]} == {"published", "tuned"}
     for row in result["rows"]:
         assert row["cost"] == row["num_evaluations"] + GRADIENT_COST * row["num_gradients"]
         assert row["time_per_call_s"] > 0

@@ -38,7 +38,7 @@ def task(is_critic):
         return problem.objective(state, action)
 
     known = None if is_critic else problem
-    return methods.Task("quadratic", objective, (), problem.states, problem.box, known, 0, 1)
+    return methods.Task("quadratic", objective, (), problem.states, 4, problem.box, known, 0, 1)
 
 
 def run(peers, batch_sizes=(4,), is_critic=False):

@@ -119,7 +119,7 @@ def test_figures_come_out_of_little(tmp_path, rows):
 
 
 def test_what_is_missing_is_said(tmp_path):
-    rows = [make_row("x", "one", setting="paper")]
+    rows = [make_row("x", "one", setting="published", budget=None)]
     for draw in (argmax_plots.draw_dimension, argmax_plots.draw_anytime):
         assert "in this result" in draw(rows, {}).axes[0].texts[0].get_text()
     harness.write_json(tmp_path / "none.json", {"rows": []})

@@ -30,7 +30,8 @@ def test_the_lowest_mean_of_log_regrets_wins_among_those_that_fit_everywhere():
     assert entry["regret_by_problem"] == {ARM: 1e-3, "rastrigin_6": 3e-2}
     assert entry["best_by_problem"][ARM]["method"] == "too slow on one"
     assert entry["sentence"] == (
-        "Within 1 ms at batch 1: use steady (tuned): median regret 1.0e-3 on the arm, at worst 0.03 (Rastrigin); "
+        "Within 1 ms at batch 1: use steady (tuned): median regret 1.0e-3 on the arm, at worst 0.03 "
+        "(0.03 to 0.045 by key; Rastrigin, of 2 problems); "
         "a call takes 500 µs (99th percentile of at most 50: 600 µs)."
     )
     assert advise(rows, 5e-3)["method"] == "too slow on one"

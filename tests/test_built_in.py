@@ -70,7 +70,9 @@ def test_regret_is_that_of_the_arms_own_q(small_run):
     values = jax.jit(jax.vmap(arm.objective))
     for row, (task, actions, scale) in zip(result["rows"], judged, strict=True):
         with jax.enable_x64(True):
-            lost = -np.asarray(values(np.asarray(task.states[:64], np.float64), np.asarray(actions, np.float64)))
+            lost = -np.asarray(
+                values(np.asarray(task.states[:64], np.float64), np.asarray(actions[0], np.float64))
+            )
         for given, expected in (("regret", lost), ("normalized_regret", lost / scale)):
             assert row[given]["median"] == pytest.approx(np.median(expected), rel=1e-9)
             assert row[given]["p90"] == pytest.approx(np.percentile(expected, 90), rel=1e-9)

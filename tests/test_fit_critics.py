@@ -1,5 +1,7 @@
 """The script behind the stored critics: its brackets on a critic small enough to search, and its options."""
 
+import dataclasses
+
 import brackets
 import fit_critics
 import flax.linen as nn
@@ -88,6 +90,7 @@ def test_samples_near_solutions_are_good_and_all_lie_in_the_box(key):
     [
         ({"activations": ("elu",)}, "--activations"),
         ({"widths": (48,)}, "--widths"),
+        ({"widths": ()}, "--widths"),
         ({"num_steps": 49}, "--num-steps"),
         ({"stages": ("end",)}, "--stages"),
         ({"num_boxes": 100}, "--num-boxes"),
@@ -97,3 +100,33 @@ def test_samples_near_solutions_are_good_and_all_lie_in_the_box(key):
 def test_bad_options_are_refused_by_name(options, name):
     with pytest.raises(ValueError, match=f"^{name}: "):
         fit_critics.Options(**options).check()
+
+
+def test_a_file_for_a_folder_is_refused_by_name(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ValueError, match=r"^--output: "):
+        fit_critics.Options(output=tmp_path / "taken").check()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_brackets_do_not_outlive_their_network(overwrite, tmp_path, monkeypatch):
+    names = {stage: tmp_path / f"relu_2x32_{stage}" for stage in fit_critics.STAGE_FRACTIONS}
+
+    def write(_, name):
+        fit_critics.files_of(name)[1].write_text("brackets")
+
+    def fit(options, activation, width):
+        for name in names.values():
+            fit_critics.files_of(name)[0].write_text("critic")
+
+    monkeypatch.setattr(fit_critics, "fit", fit)
+    monkeypatch.setattr(fit_critics, "bracket", write)
+    options = fit_critics.Options(activations=("relu",), widths=(32,), output=tmp_path)
+    fit_critics.run(options)
+    assert len(list(tmp_path.iterdir())) == 6
+    if not overwrite:
+        fit_critics.files_of(names["late"])[0].unlink()  # as an interrupted run leaves it
+    fit_critics.run(dataclasses.replace(options, overwrite=overwrite, stages=("early",)))
+    left = {path.name for path in tmp_path.glob("*.brackets.msgpack")}
+    assert left == {"relu_2x32_early.brackets.msgpack"}
+    assert len(list(tmp_path.glob("*.critic.msgpack"))) == 3

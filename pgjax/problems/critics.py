@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -38,6 +39,12 @@ class Critic(NamedTuple):
     params: Params
     box: Box
     record: dict[str, Any]
+
+    def value(self, params: Params, state: Array, action: Array) -> Array:
+        """Q of an action `[N]` in a state `[D]`, a scalar of the action's dtype, with parameters like `params`."""
+        action = as_floating(action)
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, action.dtype), params)
+        return cast(Array, self.module.apply(params, state, action))
 
 
 class Brackets(NamedTuple):
@@ -111,15 +118,10 @@ def critic_problem(name: str | Path, num_states: int | None = None) -> Problem:
     if num_states > len(brackets.states):
         raise ValueError(f"num_states must be at most {len(brackets.states)}, of {name}; got {num_states}")
 
-    def objective(state: Array, action: Array) -> Array:
-        action = as_floating(action)
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, action.dtype), critic.params)
-        return cast(Array, critic.module.apply(params, state, action))
-
     first = slice(num_states)
     return Problem(
         jnp.asarray(brackets.states[first]),
-        objective,
+        functools.partial(critic.value, critic.params),
         critic.box,
         brackets.maximum[first],
         brackets.best_action[first],
@@ -142,6 +144,9 @@ def load_critic(name: str | Path) -> Critic:
 
 def save_critic(name: str | Path, critic: Critic) -> Path:
     """Write a critic for `load_critic`, in one step, so that an interruption leaves no half file.
+
+    Args:
+        name: the path without its ending.
 
     Raises: ValueError: an activation that is not one of `ACTIVATIONS`.
     """
@@ -170,9 +175,9 @@ def save_brackets(name: str | Path, brackets: Brackets) -> Path:
 
 
 def _path(name: str | Path, ending: str) -> Path:
-    """A name without folder is that of a critic that comes with pgjax."""
-    folder = Path(__file__).parent / "data" if len(Path(name).parts) == 1 else Path()
-    return folder / f"{name}{ending}"
+    """The file to read: of a critic that comes with pgjax, or of a path."""
+    own = Path(__file__).parent / "data" / f"{name}{ending}"
+    return own if len(Path(name).parts) == 1 and own.exists() else Path(f"{name}{ending}")
 
 
 def _read(name: str | Path, ending: str) -> dict[str, Any]:
