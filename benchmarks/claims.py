@@ -2,9 +2,9 @@
 
     python benchmarks/claims.py [--claim c] [--num-seeds 32] [--output results/claims.json]
 
-Each claim is a module, `claims_<name>.py`, that says what it expects before it measures. Prints a table for each claim:
-condition, measured value with interval, exact value, verdict; writes a JSON with the raw values of every seed, and a
-figure for each claim beside it.
+Each claim is a module, `claims_<name>.py`, that says what it expects before it measures. Prints a table for each
+claim: condition, measured value with interval, exact value, verdict; writes a JSON with the raw values of every
+seed, and a figure for each claim beside it.
 """
 
 from __future__ import annotations
@@ -116,11 +116,13 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     """A row's condition, quantity, measured value, interval, expected value and verdict."""
     low, high = row["interval"]
     interval = "" if low == high else f"{low:.4g} to {high:.4g}"
-    texts = (row["condition"], row["quantity"], f"{row['value']:.4g}", interval, expected_text(row), row["verdict"])
-    return list(texts)
+    measured = (f"{row['value']:.4g}", interval, expected_text(row), row["verdict"])
+    return [row["condition"], row["quantity"], *measured]
 
 
 HEADS = ("condition", "quantity", "measured", "interval", "expected", "verdict")
+ADVICE_HEADS = ("h. advice", "use", "chapter's", "measured")
+SAYS = {"chapter": "the chapter's statements", "exact": "numbers of theory", "condition": "conditions left out"}
 
 
 def show(console: Console, result: Mapping[str, Any]) -> None:
@@ -138,19 +140,31 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The README's table: what the chapter says and leaves out, row by row; the exact numbers counted."""
-    rows = [row for row in result["rows"] if row["says"] != "exact"]
-    heads = ("claim", "says", *HEADS)
-    table = report.markdown_table(heads, [[row["claim"], row["says"], *cells(row)] for row in rows])
-    titles = "\n".join(f"- {letter}: {claim['title']}" for letter, claim in result["claims"].items())
-    advice = "\n".join(f"- {entry['rule']}: {entry['side']} ({entry['row']})" for entry in result.get("advice", ()))
-    return f"{titles}\n\n{table}\n\n{_count_exact(result['rows'])}\n\n{advice}\n\n({machine_text(result)}.)"
+    """The README's part: the verdicts of each claim counted, what the chapter says row by row, and the advice."""
+    rows = result["rows"]
+    counted = [
+        [f"{letter}. {claim['title']}", *(counts(rows, letter, says) for says in SAYS)]
+        for letter, claim in result["claims"].items()
+    ]
+    chapter = [[row["claim"], *cells(row)] for row in rows if row["says"] == "chapter"]
+    advice = [
+        [entry["rule"], entry["side"], entry["chapter"], entry["row"].rpartition(": ")[2]]
+        for entry in result.get("advice", ())
+    ]
+    parts = [
+        report.markdown_table(("claim", *SAYS.values()), counted),
+        report.markdown_table(("claim", *HEADS), chapter),
+        report.markdown_table(ADVICE_HEADS, advice) if advice else "",
+        f"({machine_text(result)}.)",
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
-def _count_exact(rows: Sequence[Mapping[str, Any]]) -> str:
-    exact = [row for row in rows if row["says"] == "exact"]
-    hold = sum(row["verdict"] == "holds" for row in exact)
-    return f"Of {len(exact)} numbers that theory knows, {hold} are as measured; all are in the JSON."
+def counts(rows: Sequence[Mapping[str, Any]], claim: str, says: str) -> str:
+    """How many statements of a claim and a kind have each verdict."""
+    verdicts = [row["verdict"] for row in rows if (row["claim"], row["says"]) == (claim, says)]
+    found = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts]
+    return ", ".join(found)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from plots import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
+from plots import COLORS, MARKERS, POLICY_COLOR, REGRET_FLOOR, TEXT_SIZE
 
 # The ways out that the chapter names are circles and squares; what it leaves out is a triangle.
 CEM_COLOR = POLICY_COLOR
@@ -50,7 +50,7 @@ def draw_quadratic(panel: Axes, data: Mapping[str, Any]) -> None:
         panel.annotate(
             f"d = {num_dims}",
             (count[-1], line["regret"][-1]),
-            (6, 0),
+            (6, -8),
             textcoords="offset points",
             va="center",
             color=color,
@@ -75,16 +75,17 @@ def draw_quadratic(panel: Axes, data: Mapping[str, Any]) -> None:
 
 def draw_arm(panel: Axes, arm: Mapping[str, Any]) -> None:
     """Each search's time for a decision and what it loses; the control step, a policy's sample, what is enough."""
-    for search in arm["searches"]:
-        named = search["name"].startswith(NAMED_BY_CHAPTER)
-        color, marker = (COLORS[0], "o") if named else (CEM_COLOR, "^")
-        mark(panel, search, color, marker, search["name"])
-    mark(panel, arm["critic"], COLORS[2], "D", f"{arm['critic']['name']}\non a neural critic")
     panel.set(xscale="log", yscale="log")
     step, sample = arm["control_step_s"], arm["sample_time_s"]
-    regrets = np.asarray([search["regret"] for search in (*arm["searches"], arm["critic"])])
     panel.set_xlim(min(sample, min(search["time_s"] for search in arm["searches"])) / 2, 2 * step)
-    panel.set_ylim(regrets[regrets > 0].min() / 5, 1.0)
+    panel.set_ylim(REGRET_FLOOR / 3, 1.0)
+    by_regret = sorted(arm["searches"], key=lambda search: search["regret"], reverse=True)
+    for search, higher in zip(by_regret, (None, *by_regret), strict=False):
+        named = search["name"].startswith(NAMED_BY_CHAPTER)
+        color, marker = (COLORS[0], "o") if named else (CEM_COLOR, "^")
+        below = higher is not None and is_near(search, higher)
+        mark(panel, search, color, marker, search["name"], (-6, -4) if below else (6, 4))
+    mark(panel, arm["critic"], COLORS[2], "D", f"{arm['critic']['name']}\non a neural critic", (-6, -14))
     panel.axhline(arm["good_regret"], color="0.6", linewidth=0.8, linestyle="--")
     for time_s, text, side in ((sample, "sample of a policy", 1), (step, "control step", -1)):
         panel.axvline(time_s, color="0.3", linewidth=1, linestyle=":")
@@ -101,14 +102,24 @@ def draw_arm(panel: Axes, arm: Mapping[str, Any]) -> None:
     panel.xaxis.set_major_formatter(EngFormatter("s"))
     panel.set_title("Six-joint arm, batch of 1: circles are the chapter's ways", fontsize=TEXT_SIZE + 1)
     panel.set_xlabel("time per decision", fontsize=TEXT_SIZE)
-    panel.set_ylabel("median regret / regret of a uniform action", fontsize=TEXT_SIZE)
+    floor = f"(drawn at {REGRET_FLOOR:g} where below)"
+    panel.set_ylabel(f"median regret / regret of a uniform action\n{floor}", fontsize=TEXT_SIZE)
 
 
-def mark(panel: Axes, search: Mapping[str, Any], color: str, marker: str, text: str) -> None:
-    """A search with its name."""
-    place = (search["time_s"], search["regret"])
+def is_near(search: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the names of two searches would meet."""
+    apart = (abs(np.log10(search[name] / other[name])) for name in ("time_s", "regret"))
+    return all(distance < limit for distance, limit in zip(apart, (1.0, 0.5), strict=True))
+
+
+def mark(panel: Axes, search: Mapping[str, Any], color: str, marker: str, text: str, offset: Any) -> None:
+    """A search with its name beside it, offset in points; to the left where that is to the left."""
+    place = (search["time_s"], max(search["regret"], REGRET_FLOOR))
     panel.plot(*place, marker, color=color, markersize=6)
-    panel.annotate(text, place, (6, 3), textcoords="offset points", color=color, fontsize=TEXT_SIZE)
+    side = "left" if offset[0] > 0 else "right"
+    panel.annotate(
+        text, place, offset, textcoords="offset points", ha=side, va="center", color=color, fontsize=TEXT_SIZE
+    )
 
 
 def xy(line: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plots import COLORS, POLICY_COLOR, TEXT_SIZE
+from plots import COLORS, POLICY_COLOR, TEXT_SIZE, unique
 
 CURVE_COLORS = (COLORS[0], COLORS[0], POLICY_COLOR, POLICY_COLOR)  # value-based, policy-based
 CURVE_LINES = ("--", "-", "--", "-")  # on-policy, replay
@@ -26,9 +26,9 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     rows = compared(claim["rows"], data["comparisons"])
     if not rows:
         raise ValueError("claim: expected at least one row that compares")
-    figure = Figure(figsize=(15, 10), layout="constrained")
+    figure = Figure(figsize=(14, 12), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(0.8, 1.4))
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.3))
     panels = left.subplots(len(data["environments"]), 1, sharex=True, squeeze=False)[:, 0]
     for index, (panel, name) in enumerate(zip(panels, data["environments"], strict=True)):
         draw_curves(panel, name, data, index)
@@ -38,9 +38,11 @@ def draw(claim: Mapping[str, Any]) -> Figure:
         for name, color, line in zip(data["curves"], CURVE_COLORS, CURVE_LINES, strict=True)
     ]
     left.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=TEXT_SIZE, frameon=False)
-    kinds = [[row for row in rows if row["neutral"] == neutral] for neutral in (1.0, 0.0)]
-    kinds = [kind for kind in kinds if kind]
-    panels = right.subplots(len(kinds), 1, squeeze=False, height_ratios=[len(kind) + 2 for kind in kinds])[:, 0]
+    kinds = [
+        [row for row in rows if (row["quantity"], row["neutral"]) == kind]
+        for kind in unique((row["quantity"], row["neutral"]) for row in rows)
+    ]
+    panels = right.subplots(len(kinds), 1, squeeze=False, height_ratios=[len(kind) + 2.5 for kind in kinds])[:, 0]
     for panel, kind in zip(panels, kinds, strict=True):
         draw_comparisons(panel, kind)
     right.legend(handles=legend(), loc="outside upper center", ncols=5, fontsize=TEXT_SIZE, frameon=False)
@@ -69,7 +71,7 @@ def draw_curves(panel: Axes, name: str, data: Mapping[str, Any], index: int) -> 
 
 
 def draw_comparisons(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A point and its interval for each row; all rows have the same neutral number."""
+    """A point and its interval for each row; all rows have the same quantity and neutral number."""
     for place, row in enumerate(rows):
         low, high = row["interval"]
         color = VERDICT_COLORS[row["verdict"]]
@@ -80,10 +82,11 @@ def draw_comparisons(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     panel.axvline(neutral, color="0.3", linewidth=0.8)
     if neutral == 1.0:
         panel.set_xscale("log")
-        panel.set_xlabel("ratio", fontsize=TEXT_SIZE)
+        kind = "ratio"
     else:
         panel.set_xscale("symlog", linthresh=LINEAR)
-        panel.set_xlabel(f"difference (linear below {LINEAR:g})", fontsize=TEXT_SIZE)
+        kind = f"difference, linear below {LINEAR:g}"
+    panel.set_title(f"{rows[0]['quantity']} ({kind})", fontsize=TEXT_SIZE, loc="right")
     panel.set_yticks(range(len(rows)), [label(row) for row in rows], fontsize=TEXT_SIZE - 1)
     panel.set_ylim(len(rows) - 0.4, -0.6)
     panel.tick_params(axis="x", labelsize=TEXT_SIZE - 1)
@@ -92,8 +95,8 @@ def draw_comparisons(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def label(row: Mapping[str, Any]) -> str:
-    """The row's name in the figure."""
-    return f"{row['condition']}\n{row['quantity']}"
+    """The row's name in the figure, without the topic."""
+    return row["condition"].partition(": ")[2]
 
 
 def legend() -> list[Line2D]:

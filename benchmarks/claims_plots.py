@@ -1,4 +1,4 @@
-"""Draw the claims' figures from a result: `python benchmarks/claims_plots.py RESULT.json`. Reads the JSON alone."""
+"""Draw the claims' figures from a result alone: `python benchmarks/claims_plots.py RESULT.json`."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""A claim's statements: what is expected, said before the run, and what was measured, with an interval and a verdict."""
+"""A claim's statements: what is expected, said before the run; what was measured; the verdict."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Statement(NamedTuple):
         low, high: what the measurement's whole interval must keep for the statement to hold; if no part of the
             interval does, the statement is contradicted.
         exact: the value known from theory, if any.
-        says: "chapter" for what the chapter claims, "exact" for what theory knows, "condition" for what the chapter
-            leaves out.
+        says: "chapter" for what the chapter claims, "exact" for what theory knows, "condition" for what it leaves
+            out.
     """
 
     condition: str
@@ -34,7 +34,9 @@ class Statement(NamedTuple):
     says: Literal["chapter", "exact", "condition"] = "condition"
 
 
-def exactly(condition: str, quantity: str, exact: float, *, relative: float = 0.0, absolute: float = 0.0) -> Statement:
+def exactly(
+    condition: str, quantity: str, exact: float, *, relative: float = 0.0, absolute: float = 0.0
+) -> Statement:
     """A statement that a quantity is the exact one, up to a tolerance."""
     tolerance = absolute + relative * abs(exact)
     return Statement(condition, quantity, exact - tolerance, exact + tolerance, exact, "exact")
@@ -76,7 +78,7 @@ def judge(
 
 
 def verdict(interval: tuple[float, float], expected: tuple[float, float]) -> str:
-    """Whether an interval lies within what was expected, partly, or not at all; what is not a number is outside."""
+    """Whether an interval lies within what was expected, in part, or not at all; NaN is outside."""
     (low, high), (least, most) = interval, expected
     if least <= low and high <= most:
         return "holds"

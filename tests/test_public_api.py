@@ -34,7 +34,16 @@ MODULES = [
     pgjax,
     *(
         importlib.import_module(f"pgjax.{name}")
-        for name in ("bounds", "distributions", "environments", "games", "losses", "maximizers", "problems", "returns")
+        for name in (
+            "bounds",
+            "distributions",
+            "environments",
+            "games",
+            "losses",
+            "maximizers",
+            "problems",
+            "returns",
+        )
     ),
 ]
 
