@@ -209,7 +209,7 @@ def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
         exact |= traps(exact) | corridor_values()
     sampled = learned_values(num_seeds, seed) | sampled_gradients(num_seeds, seed)
     rows = {
-        name: judge(statement, sampled[name], over="seeds")
+        name: judge(statement, sampled[name], over="estimates" if name in SAMPLED else "seeds")
         if name in sampled
         else judge(statement, [exact[name]], over="cases")
         for name, statement in STATEMENTS.items()

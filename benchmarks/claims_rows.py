@@ -43,15 +43,19 @@ def exactly(
 
 
 def judge(
-    statement: Statement, values: Sequence[float] | np.ndarray, *, over: Literal["seeds", "cases"] = "seeds"
+    statement: Statement,
+    values: Sequence[float] | np.ndarray,
+    *,
+    over: Literal["seeds", "estimates", "cases"] = "seeds",
 ) -> dict[str, Any]:
     """The statement's row: what was measured, its interval, and the verdict.
 
     Args:
         statement: made before the run.
         values: over "seeds", independent measurements: their interquartile mean, with its 95 % bootstrap interval;
-            over "cases" (one exact number, several starting points, the ends of a bracket): the median, and the
-            least and greatest.
+            over "estimates", independent and each unbiased: the same of their mean, as the middle half of skewed
+            ones, such as variances, is biased; over "cases" (one exact number, several starting points, the ends
+            of a bracket): the median, and the least and greatest.
 
     Returns: the statement's fields, with value, interval, verdict, over, and the raw values.
     Raises: ValueError: no values.
@@ -59,8 +63,9 @@ def judge(
     array = np.asarray(values, np.float64).ravel()
     if array.size == 0:
         raise ValueError(f"values must not be empty: {statement.condition}, {statement.quantity}")
-    if over == "seeds":
-        value, interval = interquartile_mean(array), bootstrap_interval(array)
+    if over != "cases":
+        statistic = interquartile_mean if over == "seeds" else np.mean
+        value, interval = float(statistic(array)), bootstrap_interval(array, statistic)
     else:
         value, interval = float(np.median(array)), (float(np.min(array)), float(np.max(array)))
     return {
@@ -95,13 +100,13 @@ def interquartile_mean(values: np.ndarray, axis: int = -1) -> Any:
     return float(mean) if np.ndim(mean) == 0 else mean
 
 
-def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """The percentile bootstrap's interval of the interquartile mean; the value itself where all are the same."""
+def bootstrap_interval(values: np.ndarray, statistic: Any = interquartile_mean) -> tuple[float, float]:
+    """The percentile bootstrap's interval of a statistic along an axis; the value itself where all are the same."""
     if np.ptp(values) == 0 or values.size == 1 or not np.all(np.isfinite(values)):
         return float(np.min(values)), float(np.max(values))
     found = stats.bootstrap(
         (values,),
-        interquartile_mean,
+        statistic,
         confidence_level=CONFIDENCE,
         n_resamples=NUM_RESAMPLES,
         method="percentile",

@@ -44,6 +44,16 @@ def test_seeds_give_the_interquartile_mean_and_its_interval_and_are_kept(rng):
     assert (row["verdict"], row["exact"], row["expected"]) == ("holds", None, [2.0, np.inf])
 
 
+def test_estimates_give_their_mean_which_skew_does_not_bias(rng):
+    values = rng.chisquare(1, 4096)
+    row = judge(exactly("here", "variance of a normal", 1.0, relative=0.1), values, over="estimates")
+    assert row["value"] == pytest.approx(values.mean())
+    half = 1.96 * values.std() / 64
+    np.testing.assert_allclose(row["interval"], [values.mean() - half, values.mean() + half], atol=0.01)
+    assert (row["verdict"], row["over"]) == ("holds", "estimates")
+    assert judge(exactly("here", "this", 1.0, relative=0.1), values)["verdict"] == "contradicted"
+
+
 def test_outliers_do_not_move_the_interquartile_mean():
     values = np.arange(32.0)
     wild = values.copy()
