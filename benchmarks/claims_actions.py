@@ -26,8 +26,8 @@ from pgjax.networks import MLP
 
 NUM_DIMS, WIDTH = methods.ACTION_SIZE, 64
 ACTION_COUNTS = tuple(10**k for k in range(1, 7))
-# Batch size -> the most actions timed; 64 softmax samples of 1,000,000 actions would take seconds and gigabytes.
-LARGEST = {1: 1_000_000, 64: 100_000}
+# Batch size -> the most actions timed; 16 softmax samples of 1,000,000 actions would take seconds and gigabytes.
+LARGEST = {1: 1_000_000, 16: 100_000}
 NUM_ROUNDS = 5  # a value of every time, ratio and slope for each: the interval is from the least to the greatest
 LIMITS = {"min_time_s": 0.01, "max_time_s": 0.05, "min_repetitions": 10, "num_rounds": 1}
 NUM_FITTED = 3  # the largest numbers of actions, for the slope

@@ -101,7 +101,7 @@ def interquartile_mean(values: np.ndarray, axis: int = -1) -> Any:
 
 
 def bootstrap_interval(values: np.ndarray, statistic: Any = interquartile_mean) -> tuple[float, float]:
-    """The percentile bootstrap's interval of a statistic along an axis; the value itself where all are the same."""
+    """The percentile bootstrap's interval of a statistic, of (values, axis); of equal ones, their own."""
     if np.ptp(values) == 0 or values.size == 1 or not np.all(np.isfinite(values)):
         return float(np.min(values)), float(np.max(values))
     found = stats.bootstrap(

@@ -57,7 +57,7 @@ def test_all_claims_are_measured_in_order_and_drawn(run, tmp_path):
     names = {"claims.json", *(f"claims_{letter}.png" for letter in "abcdefg")}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert all(f"{letter}. claim {letter}" in printed for letter in "abcdefg")
-    assert "where it pays: policy-based (cost)" in printed
+    assert "where it pays: policy-based (cost: 2 (1 to 3))" in printed
 
 
 @pytest.mark.parametrize(("asked", "measured"), [(("c",), "c"), (("h",), "g"), (("e", "b"), "be")])
