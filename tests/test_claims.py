@@ -1,6 +1,7 @@
 """The claims' command: options, what is written, the table for the README. The claims have tests of their own."""
 
 import math
+import sys
 
 import claims
 import claims_plots
@@ -106,3 +107,16 @@ def test_bad_options_are_refused_by_name_before_anything_runs(option, value, mon
 
 def test_every_claim_has_a_figure():
     assert list(claims_plots.DRAW) == list(claims.CLAIMS)
+
+
+@pytest.mark.parametrize("letter", claims.CLAIMS)
+def test_the_published_verdicts_are_those_of_the_statements_and_of_the_raw_values(letter):
+    """All of a claim's statements are measured, in seeds or cases that the JSON keeps, and none is older."""
+    module = sys.modules[claims.CLAIMS[letter][1].__module__]
+    result = harness.read_json(readme.RESULTS / "claims_cpu.json")
+    rows = [row for row in result["rows"] if row["claim"] == letter]
+    statements = {(said.condition, said.quantity): said for said in module.STATEMENTS.values()}
+    assert [(row["condition"], row["quantity"]) for row in rows] == list(statements)
+    for row, said in zip(rows, statements.values(), strict=True):
+        assert row == {"claim": letter} | judge(said, row["values"], over=row["over"])
+        assert len(row["values"]) >= 30 or row["over"] == "cases"

@@ -3,7 +3,9 @@
 import math
 
 import claims_comparison_statements as said
+import harness
 import pytest
+import readme
 from claims_advice import BOTH, NONE, NOT_MEASURED, RULES, advice, contradictions
 from claims_comparison_statements import COMPARISONS, POLICY, STATEMENTS, VALUE
 from claims_rows import judge
@@ -77,3 +79,10 @@ def test_what_is_not_measured_or_not_a_number_takes_no_side():
     assert contradictions(made_up, rows_with("above")) == ["when it rains"]
     at_the_number = [row(rule.key, *2 * (COMPARISONS[rule.key],)) for rule in RULES]
     assert {entry["side"] for entry in advice(at_the_number)} == {NONE}
+
+
+def test_the_published_advice_is_what_the_published_rows_support():
+    result = harness.read_json(readme.RESULTS / "claims_cpu.json")
+    rows = [row for row in result["rows"] if row["claim"] == "g"]
+    assert len(result["advice"]) == len(RULES)
+    assert contradictions(result["advice"], rows) == []
