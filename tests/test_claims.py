@@ -7,6 +7,7 @@ import claims
 import claims_plots
 import harness
 import pytest
+import readme
 from benchmark_runs import run_main
 from claims_rows import Statement, exactly, judge
 from matplotlib.figure import Figure
