@@ -56,7 +56,7 @@ def test_near_a_corner_time_is_the_inverse_of_a_probability():
         outcome = jax.jit(lambda x: claims_games.games.play(dynamics, payoff, x, num_steps=10_000))(
             claims_games.CORNER
         )
-    assert 1 / outcome.strategy[1] == pytest.approx(9000, rel=0.01)
+        assert 1 / float(outcome.strategy[1]) == pytest.approx(9000, rel=0.01)
 
 
 def test_stable_rates_are_bracketed(small_run):

@@ -186,6 +186,30 @@ HEDGE = games.hedge(learning_rate=0.1)
 
 
 @pytest.mark.parametrize(
+    "dynamics",
+    [
+        games.hedge(learning_rate=0.1, temperature=0.1),
+        games.softmax_policy_gradient(learning_rate=0.1),
+        games.magnetic_mirror_descent(learning_rate=0.1, temperature=0.1, magnet=[0.2, 0.3, 0.5]),
+        games.moving_magnet_descent(learning_rate=0.1, temperature=0.1, magnet_rate=0.05),
+        games.fictitious_play(epsilon=0.1),
+    ],
+)
+def test_dynamics_made_in_float32_play_in_float64(dynamics):
+    with jax.enable_x64(True):
+        outcome = games.play(dynamics, games.rock_paper_scissors(), np.array([0.5, 0.3, 0.2]), num_steps=3)
+        assert outcome.log_strategy.dtype == np.float64
+
+
+def test_equilibria_do_not_depend_on_the_payoffs_scale():
+    biased = np.asarray(games.biased_rock_paper_scissors(), np.float64)
+    for scale in (1e-9, 1.0, 1e9):
+        found = games.nash_equilibrium(scale * biased)
+        np.testing.assert_allclose(found.strategy, [0.25, 0.5, 0.25], atol=1e-6)
+        np.testing.assert_allclose(found.opponent, [0.25, 0.5, 0.25], atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: games.exploitability(np.ones(3), UNIFORM), r"payoff must have shape \[A1, A2\]"),
@@ -236,6 +260,19 @@ HEDGE = games.hedge(learning_rate=0.1)
             ),
             "num_bisections must be an integer",
         ),
+        *(
+            (
+                lambda highest=highest: games.stability_threshold(
+                    lambda rate: HEDGE, ROCK_PAPER_SCISSORS, UNIFORM, highest=highest
+                ),
+                "highest must be",
+            )
+            for highest in (np.inf, -1.0, "fast")
+        ),
+        (lambda: games.exploitability(ROCK_PAPER_SCISSORS, [2.0, -1.0, 0.0]), "strategy must be probabilities"),
+        (lambda: games.exploitability(ROCK_PAPER_SCISSORS, ["a", "b", "c"]), "strategy must be an array of real"),
+        (lambda: games.nash_equilibrium(1j * ROCK_PAPER_SCISSORS), "payoff must be an array of real numbers"),
+        (lambda: games.quantal_response_equilibrium(ROCK_PAPER_SCISSORS, [0.1, 0.2]), "temperature must be a num"),
     ],
 )
 def test_errors_name_the_argument(call, message):

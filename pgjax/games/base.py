@@ -45,8 +45,8 @@ def without_memory(log_strategy: Array, values: Array) -> State:
     return State(log_strategy)
 
 
-def as_setting(name: str, value: ArrayLike, *, positive: bool = False, highest: float = np.inf) -> Array:
-    """A scalar setting, checked where its value is known, clipped to its range where it is traced."""
+def as_setting(name: str, value: ArrayLike, *, positive: bool = False, highest: float = np.inf) -> Array | float:
+    """A scalar setting: a number, checked, where its value is known; clipped to its range where it is traced."""
     if np.shape(value) != ():
         raise ValueError(f"{name} must be a scalar; got shape {np.shape(value)}")
     if not isinstance(value, jax.core.Tracer):
@@ -55,6 +55,7 @@ def as_setting(name: str, value: ArrayLike, *, positive: bool = False, highest: 
             lowest = "positive" if positive else "at least 0"
             limit = "finite" if highest == np.inf else f"at most {highest:g}"
             raise ValueError(f"{name} must be {lowest} and {limit}; got {value}")
+        return number  # of no dtype, so that play decides it
     return jnp.clip(jnp.asarray(value, jnp.result_type(float)), 0, highest)
 
 

@@ -6,14 +6,11 @@ from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pgjax.checks import check_count
 from pgjax.games.base import Dynamics, State
 from pgjax.games.matrix import action_values, as_game, exploitability
 from pgjax.types import Array, ArrayLike
-
-_SUM_TOLERANCE = 1e-3
 
 
 class Outcome(NamedTuple):
@@ -91,9 +88,6 @@ def start(
     dynamics: Dynamics, payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike | None
 ) -> tuple[Array, tuple[State, ...]]:
     """The payoff and the first state of each player: one in self-play."""
-    for name, value in (("strategy", strategy), ("opponent", opponent)):
-        if value is not None and not isinstance(value, jax.core.Tracer):
-            _check_probabilities(name, np.asarray(value))
     game, strategies = as_game(payoff, strategy, opponent)
     logs = tuple(map(_log_probabilities, strategies))
     values = action_values(game, tuple(map(jnp.exp, logs)))
@@ -116,11 +110,6 @@ def _outcome(payoff: Array, states: tuple[State, ...], average: tuple[Array, ...
     judged = (exploitability(payoff, *strategies) for strategies in (strategies_of(states), average))
     shown = (logs[0], average[0]) if len(states) == 1 else (logs, average)
     return Outcome(*shown, *judged)
-
-
-def _check_probabilities(name: str, value: np.ndarray) -> None:
-    if not np.all(value >= 0) or not abs(np.sum(value) - 1) <= _SUM_TOLERANCE:
-        raise ValueError(f"{name} must be probabilities: not negative, with sum 1; got {value}")
 
 
 def _log_probabilities(strategy: Array) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.special import softmax
 
+from pgjax.games.matrix import as_matrix
 from pgjax.types import ArrayLike
 
 _MAX_NEWTON_STEPS = 200
@@ -37,11 +38,12 @@ def nash_equilibrium(payoff: ArrayLike) -> Equilibrium:
     Raises: ValueError: wrong shape or not finite. RuntimeError: the solver failed.
     Reference: Dantzig (1951), A proof of the equivalence of the programming problem and the game problem.
     """
-    matrix = _as_matrix(payoff)
+    matrix = as_matrix(payoff)
     num_rows, num_columns = matrix.shape
+    scale = np.max(np.abs(matrix)) or 1.0  # the solver's tolerances are absolute
     result = linprog(
         c=np.append(np.zeros(num_rows), -1.0),  # maximize v
-        A_ub=np.hstack([-matrix.T, np.ones((num_columns, 1))]),
+        A_ub=np.hstack([-matrix.T / scale, np.ones((num_columns, 1))]),
         b_ub=np.zeros(num_columns),
         A_eq=np.append(np.ones(num_rows), 0.0)[None],
         b_eq=[1.0],
@@ -69,7 +71,9 @@ def quantal_response_equilibrium(payoff: ArrayLike, temperature: float) -> Equil
         happens at temperatures far below the payoffs' differences.
     Reference: McKelvey & Palfrey (1995), Quantal response equilibria for normal form games.
     """
-    matrix = _as_matrix(payoff)
+    matrix = as_matrix(payoff)
+    if np.ndim(temperature) != 0:
+        raise ValueError(f"temperature must be a number; got shape {np.shape(temperature)}")
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature must be positive and finite; got {temperature}")
     num_rows, num_columns = matrix.shape
@@ -106,15 +110,6 @@ def _newton_step(logits, now, residual, coupling, probabilities, num_rows):
     ):
         size /= 2
     return logits - size * step
-
-
-def _as_matrix(payoff: ArrayLike) -> np.ndarray:
-    matrix = np.asarray(payoff, np.float64)
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        raise ValueError(f"payoff must have shape [A1, A2] with A1, A2 >= 1; got {matrix.shape}")
-    if not np.all(np.isfinite(matrix)):
-        raise ValueError("payoff must be finite")
-    return matrix
 
 
 def _equilibrium(matrix: np.ndarray, strategy: np.ndarray, opponent: np.ndarray) -> Equilibrium:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +40,7 @@ def magnetic_mirror_descent(
     def step(state, values):
         if log_magnet.ndim and log_magnet.shape != values.shape:
             raise ValueError(f"magnet must have shape {values.shape}, as the strategies; got {log_magnet.shape}")
-        attraction = jnp.broadcast_to(log_magnet, values.shape)
+        attraction = jnp.broadcast_to(log_magnet, values.shape).astype(values.dtype)
         return State(_attracted(state.log_strategy, values, attraction, rate, temperature))
 
     return Dynamics(without_memory, step)
@@ -74,7 +76,7 @@ def moving_magnet_descent(*, learning_rate: ArrayLike, temperature: ArrayLike, m
     return Dynamics(init, step)
 
 
-def _attracted(log_strategy: Array, values: Array, log_magnet: Array, rate: Array, temperature: Array) -> Array:
+def _attracted(log_strategy: Array, values: Array, log_magnet: Array, rate: Any, temperature: Any) -> Array:
     """One step towards values and magnet."""
     logits = finite(log_strategy) + rate * (values + temperature * log_magnet)
     return normalized(logits / (1 + rate * temperature), log_strategy)

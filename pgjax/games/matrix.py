@@ -12,6 +12,8 @@ import numpy as np
 
 from pgjax.types import Array, ArrayLike
 
+_SUM_TOLERANCE = 1e-3
+
 
 def rock_paper_scissors() -> Array:
     """Rock, paper, scissors: payoff `[3, 3]`; uniform play is the only Nash equilibrium, its value 0."""
@@ -32,7 +34,8 @@ def expected_payoff(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike 
         opponent: the column player's y, shape `[A2]`; None: the strategy itself.
 
     Returns: a scalar, in JAX's default floating dtype.
-    Raises: ValueError: wrong shapes; no opponent, and a payoff that is not antisymmetric.
+    Raises: ValueError: wrong shapes, no real numbers, known strategies that are not probabilities; no opponent,
+        and a payoff that is not antisymmetric.
     Differentiable in: payoff, strategy, opponent.
     """
     payoff, strategies = as_game(payoff, strategy, opponent)
@@ -77,14 +80,14 @@ def exploitability(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike |
 
 def as_game(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike | None) -> tuple[Array, tuple[Array, ...]]:
     """The payoff and one strategy (against itself) or two, in JAX's default floating dtype, shapes checked."""
+    if not isinstance(payoff, jax.core.Tracer):
+        payoff = as_matrix(payoff)
     shape = np.shape(payoff)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"payoff must have shape [A1, A2] with A1, A2 >= 1; got {shape}")
-    if not isinstance(payoff, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(payoff))):
-        raise ValueError("payoff must be finite")
     if opponent is None and shape[0] != shape[1]:
         raise ValueError(f"payoff must be square where a strategy meets itself (opponent=None); got {shape}")
-    if opponent is None and not isinstance(payoff, jax.core.Tracer) and not _is_antisymmetric(payoff):
+    if opponent is None and not isinstance(payoff, jax.core.Tracer) and not _is_antisymmetric(np.asarray(payoff)):
         raise ValueError("payoff must be antisymmetric, A = -A^T, where a strategy meets itself (opponent=None)")
     given = {"strategy": strategy} if opponent is None else {"strategy": strategy, "opponent": opponent}
     for (name, value), size in zip(given.items(), shape, strict=False):
@@ -92,12 +95,39 @@ def as_game(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike | None) 
             raise ValueError(
                 f"{name} must have shape [{size}], for payoff of shape {shape}; got {np.shape(value)}"
             )
+        if not isinstance(value, jax.core.Tracer):
+            _check_probabilities(name, as_real(name, value))
     dtype = jnp.result_type(float)
     return jnp.asarray(payoff, dtype), tuple(jnp.asarray(value, dtype) for value in given.values())
 
 
-def _is_antisymmetric(payoff: ArrayLike) -> bool:
-    matrix = np.asarray(payoff, np.float64)
+def as_matrix(payoff: ArrayLike) -> np.ndarray:
+    """A known payoff in float64, on the host, its shape and numbers checked."""
+    matrix = as_real("payoff", payoff)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(f"payoff must have shape [A1, A2] with A1, A2 >= 1; got {matrix.shape}")
+    if not np.all(np.isfinite(matrix)):
+        raise ValueError("payoff must be finite")
+    return matrix
+
+
+def as_real(name: str, value: ArrayLike) -> np.ndarray:
+    """A known array in float64."""
+    try:
+        array = np.asarray(value)
+        if np.iscomplexobj(array):
+            raise TypeError("complex numbers")
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of real numbers; got {value!r}") from error
+
+
+def _check_probabilities(name: str, value: np.ndarray) -> None:
+    if not np.all(value >= 0) or not abs(np.sum(value) - 1) <= _SUM_TOLERANCE:
+        raise ValueError(f"{name} must be probabilities: not negative, with sum 1; got {value}")
+
+
+def _is_antisymmetric(matrix: np.ndarray) -> bool:
     return np.allclose(matrix, -matrix.T, rtol=1e-6, atol=1e-6 * np.max(np.abs(matrix)))
 
 

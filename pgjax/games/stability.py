@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from pgjax.checks import check_count
 from pgjax.games.base import Dynamics
 from pgjax.games.driver import advance, start, strategies_of
+from pgjax.games.matrix import as_real
 from pgjax.types import Array, ArrayLike
 
 
@@ -58,11 +60,15 @@ def stability_threshold(
         num_bisections: trials.
 
     Returns: the largest rate found stable (0: none) and the smallest found unstable (+inf: none).
-    Raises: ValueError: a count below 1; as for `pgjax.games.play`.
+    Raises: ValueError: a count below 1; highest not positive and finite; as for `pgjax.games.play`.
     Cost: num_steps * num_bisections steps of play; one compilation, for a batch of settings too (under vmap).
     """
     check_count("num_steps", num_steps)
     check_count("num_bisections", num_bisections)
+    if not isinstance(highest, jax.core.Tracer):
+        rates = as_real("highest", highest)
+        if not np.all(np.isfinite(rates) & (rates > 0)):
+            raise ValueError(f"highest must be positive and finite; got {highest}")
     highest = jnp.asarray(highest, jnp.result_type(float))
 
     def is_stable(learning_rate):
