@@ -82,8 +82,9 @@ def draw_arm(panel: Axes, arm: Mapping[str, Any]) -> None:
     mark(panel, arm["critic"], COLORS[2], "D", f"{arm['critic']['name']}\non a neural critic")
     panel.set(xscale="log", yscale="log")
     step, sample = arm["control_step_s"], arm["sample_time_s"]
-    regrets = np.asarray([search["regret"] for search in (*arm["searches"], arm["critic"])])
-    panel.set_xlim(min(sample, min(search["time_s"] for search in arm["searches"])) / 2, 2 * step)
+    points = (*arm["searches"], arm["critic"])
+    regrets, times = (np.asarray([search[name] for search in points]) for name in ("regret", "time_s"))
+    panel.set_xlim(min(sample, times.min()) / 2, 2 * max(step, times.max()))
     panel.set_ylim(regrets[regrets > 0].min() / 5, 1.0)
     panel.axhline(arm["good_regret"], color="0.6", linewidth=0.8, linestyle="--")
     for time_s, text, side in ((sample, "sample of a policy", 1), (step, "control step", -1)):
