@@ -21,28 +21,49 @@ from scipy import integrate, special
 import pgjax
 from pgjax.problems.arm import tool_pose
 
-NUM_SEEDS, NUM_STATES = 4, 32
-SEARCH_TIMES_S = {arm.GRID.name: 1e-3, arm.RANDOM.name: 2e-3, arm.ADAM.name: 5e-3}  # the good one is slowest
+NUM_SEEDS, NUM_STATES, CEM_STATES, DIMS = 4, 32, 512, (3, 6)
+STATEMENTS = {  # of a run in these dimensions alone
+    name: statement
+    for name, statement in claims_argmax.STATEMENTS.items()
+    if not name.startswith("slope") or int(name.split()[1]) in DIMS
+}
+ZOOM = next(search for search in arm.SEARCHES if search.name.startswith("zoom"))  # exact where Q is separable
+SEARCH_TIMES_S = {arm.GRID.name: 1e-3, arm.RANDOM.name: 2e-3, ZOOM.name: 5e-3}  # the good one is slowest
 TIMES_S = {"arm": 4e-3, "critic": 8e-3, "sample": 1e-3, "sample batch": 2e-3, "arm batch": 0.5}
 EFFORT = {"num_targets": 4, "num_tuning": 16, "batch_size": 8, "num_rounds": 3, "num_critic_keys": 2}
 
 
-def made_up_timings(calls, **limits):
-    """In the place of the clock: each call by its name; a round's own part is added by `rising`."""
-    assert limits == arm.LIMITS
-    return {name: harness.Timing.of([(SEARCH_TIMES_S | TIMES_S)[name]]) for name in calls}
-
-
 def rising():
-    """The clock above, each call of it by a tenth slower."""
+    """In the place of the clock: a time for each call by its name, each round by a tenth slower."""
     count = itertools.count(1)
 
     def timings(calls, **limits):
+        assert limits == arm.LIMITS
         slower = 1 + next(count) / 10
-        found = made_up_timings(calls, **limits)
-        return {name: harness.Timing.of([slower * timing.median_s]) for name, timing in found.items()}
+        return {name: harness.Timing.of([slower * (SEARCH_TIMES_S | TIMES_S)[name]]) for name in calls}
 
     return timings
+
+
+def quadratic_trial(targets, high, num_report, maximum=0.0):
+    """maximum - |a - s|^2, |a_i| <= high_i; the maximum is a parameter. The first states are to report on."""
+
+    def objective(params, state, action):
+        return params.astype(action.dtype) - jnp.sum(jnp.square(action - state))
+
+    states, box = jnp.asarray(targets, jnp.float32), pgjax.Box(-np.asarray(high), high)
+    problem = pgjax.problems.Problem(states, None, box, np.full(len(targets), maximum), np.asarray(targets))
+    task = methods.Task("quadratic", objective, jnp.float32(maximum), states, len(targets), box, problem, 0, 0)
+    return arm.make_trial(task, num_report)
+
+
+def in_the_place_of_the_arm(key, key_tuning, num_seeds):
+    """Targets in six dimensions, which grids and random searches miss by more than is good enough."""
+    num_targets = [num_seeds * EFFORT["num_targets"], EFFORT["num_tuning"]]
+    drawn = [
+        jax.random.uniform(k, (n, 6), minval=-1.0) for k, n in zip((key, key_tuning), num_targets, strict=True)
+    ]
+    return quadratic_trial(np.concatenate(drawn), np.ones(6), num_targets[0])
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +73,22 @@ def small_run():
         pytest.MonkeyPatch.context() as monkeypatch,
         jax.debug_key_reuse(False),  # searches and rounds share their noise
     ):
-        few = {d: draws._replace(num_states=2 if d == 12 else 8) for d, draws in claims_argmax.DRAWS.items()}
+        few = {d: draws._replace(num_states=8) for d, draws in claims_argmax.DRAWS.items() if d in DIMS}
         monkeypatch.setattr(claims_argmax, "DRAWS", few)
+        monkeypatch.setattr(claims_argmax, "STATEMENTS", STATEMENTS)
         monkeypatch.setattr(claims_argmax, "GRIDS", dict.fromkeys(claims_argmax.GRIDS, NUM_STATES))
-        monkeypatch.setattr(claims_argmax, "CEM_STATES", NUM_STATES)
-        monkeypatch.setattr(arm, "SEARCHES", (arm.GRID, arm.RANDOM, arm.ADAM))
-        monkeypatch.setattr(arm, "CRITIC_SEARCHES", (arm.ADAM,))
+        monkeypatch.setattr(claims_argmax, "CEM_STATES", CEM_STATES)
+        monkeypatch.setattr(arm, "SEARCHES", (arm.GRID, arm.RANDOM, ZOOM))
+        monkeypatch.setattr(arm, "CRITIC_SEARCHES", (arm.RANDOM,))
+        monkeypatch.setattr(arm, "arm_trial", in_the_place_of_the_arm)
+        targets = np.random.default_rng(0).uniform(-1, 1, (8, 6))
+        monkeypatch.setattr(arm, "critic_trial", lambda: quadratic_trial(targets, np.ones(6), 4))
         for name, value in EFFORT.items():
             monkeypatch.setattr(arm, name.upper(), value)
         monkeypatch.setattr(harness, "time_interleaved", rising())
         result = claims_argmax.measure(num_seeds=NUM_SEEDS, seed=3)
     assert not jax.config.jax_enable_x64
-    return dict(zip(claims_argmax.STATEMENTS, result["rows"], strict=True)), result["figure"]
+    return dict(zip(STATEMENTS, result["rows"], strict=True)), result["figure"]
 
 
 def exact_moments(num_dims, num_samples, powers=(1, 2)):
@@ -164,10 +189,9 @@ def test_random_search_far_from_the_center_loses_more(rng):
         assert found[:, i].mean() > 1.02 * exact_moments(2, multiple * num_samples)[0]
 
 
-@pytest.mark.parametrize("num_points", [3, 4])
-def test_a_grid_loses_the_rounding_of_each_coordinate(num_points):
+def test_a_grid_loses_the_rounding_of_each_coordinate():
     """Six squares of numbers uniform within half a step."""
-    found, step = claims_argmax.grid_regrets(jax.random.key(1), NUM_SEEDS, num_points, 256), 2 / (num_points - 1)
+    found, step = claims_argmax.grid_regrets(jax.random.key(1), NUM_SEEDS, 4, 256), 2 / 3
     mean, variance = 6 * step**2 / 12, 6 * step**4 / 180
     assert found.shape == (NUM_SEEDS,)
     assert_within_5_sigma(found, mean, variance + mean**2, NUM_SEEDS * 256)
@@ -190,7 +214,7 @@ def cross_entropy(rng, num_runs, min_std):
 
 def test_the_cross_entropy_method_loses_what_it_loses_by_numpy(rng):
     """Means after 2, 4 and 8 iterations, and medians, which no tail moves; with a floor of the std too."""
-    num_states, num_runs = 512, 2000
+    num_states, num_runs = CEM_STATES, 2000
     found = jax.tree.map(np.asarray, claims_argmax.cem_regrets(jax.random.key(0), NUM_SEEDS, num_states))
     plain, floored = (cross_entropy(rng, num_runs, floor) for floor in (1e-3, claims_argmax.CEM_FLOOR))
     for i, iterations in enumerate(claims_argmax.CEM_ITERATIONS):
@@ -228,27 +252,26 @@ def test_rows_of_the_quadratic_are_near_theory_and_agree_with_one_another(small_
     for line in figure["random"]:
         rise = np.diff(np.log(line["regret"]))[[0, 1, 2]].sum() / math.log(8)  # not the fit, but near it
         assert rows[f"slope {line['num_dims']}"]["value"] == pytest.approx(rise, rel=0.2, abs=0.05)
-        ratio = np.divide(line["regret"], line["expected"])
-        assert np.all((ratio > 0.4) & (ratio < 2)), line["num_dims"]
     six = next(line for line in figure["random"] if line["num_dims"] == 6)
     assert six["num_evaluations"] == [1000, 2000, 4000, 8000, 10_000]
-    assert [six["regret"][i] for i in (0, -1)] == [rows[f"random {n}"]["value"] for n in (1000, 10_000)]
+    for i, name in ((0, "random 1000"), (-1, "random 10000")):
+        assert six["regret"][i] == pytest.approx(rows[name]["value"], rel=1e-6)
     np.testing.assert_allclose(
         six["expected"], [claims_argmax.random_regret(6, n) for n in six["num_evaluations"]]
     )
     assert 1.2 < rows["halving"]["value"] < 3.5
     off = figure["off_center"]["regret"][0] / claims_argmax.random_regret(6, 1000)
     assert rows["off center"]["value"] == pytest.approx(off)
-    assert figure["grid"] == {
-        "num_evaluations": [729, 15_625],
-        "regret": [rows[f"grid {k}"]["value"] for k in (3, 5)],
-    }
+    for name, counts, in_rows in (
+        ("grid", [729, 15_625], ["grid 3", "grid 5"]),
+        ("cem", [128, 256, 512], ["CEM 2", "CEM 4", "CEM 8"]),
+    ):
+        assert figure[name]["num_evaluations"] == counts
+        assert figure[name]["regret"] == pytest.approx([rows[row]["value"] for row in in_rows], rel=1e-6)
     assert figure["fine_grid"] == {"num_evaluations": 1_771_561, "regret": pytest.approx(0.02)}
     assert rows["fine grid"]["verdict"] == "holds"
-    assert figure["cem"]["num_evaluations"] == [128, 256, 512]
-    assert figure["cem"]["regret"] == [rows[f"CEM {n}"]["value"] for n in (2, 4, 8)]
     again = [claims_argmax.random_samples(6, regret) / 512 for regret in rows["CEM 8"]["values"]]
-    np.testing.assert_allclose(rows["CEM against random"]["values"], again)
+    np.testing.assert_allclose(rows["CEM against random"]["values"], again, rtol=1e-5)
     assert rows["CEM floor"]["value"] < rows["CEM 8"]["value"]
     assert rows["CEM median"]["value"] < rows["CEM 8"]["value"] / 3
 
@@ -275,10 +298,10 @@ def test_times_and_ratios_are_put_together(small_run):
     }
     for name, values in expected.items():
         np.testing.assert_allclose(rows[name]["values"], values, err_msg=name)
-    assert rows["arm time"]["verdict"] == "contradicted", "5 ms are less than a control step"
+    assert rows["arm time"]["verdict"] == "contradicted", "6 ms are less than a control step"
     assert rows["arm ratio"]["verdict"] == "holds"
     data = figure["arm"]
-    assert data["chosen"] == arm.ADAM.name, "the only one that is good enough, though the slowest"
+    assert data["chosen"] == ZOOM.name, "the only one that is good enough, though the slowest"
     assert {search["name"]: search["time_s"] for search in data["searches"]} == pytest.approx(
         {name: 1.1 * time_s for name, time_s in SEARCH_TIMES_S.items()}
     )
@@ -291,36 +314,36 @@ def test_regrets_on_the_arm_are_those_of_its_statements(small_run):
     """Rows and figure agree, and a search that is good enough loses little on other targets."""
     rows, figure = small_run
     lost = {search["name"]: search["regret"] for search in figure["arm"]["searches"]}
-    for name, search in (("arm regret", arm.ADAM), ("arm grid", arm.GRID), ("arm random", arm.RANDOM)):
+    for name, search in (("arm regret", ZOOM), ("arm grid", arm.GRID), ("arm random", arm.RANDOM)):
         assert lost[search.name] == pytest.approx(np.median(rows[name]["values"]))
-    assert 0 <= lost[arm.ADAM.name] < 0.1
-    assert 0.02 < lost[arm.GRID.name] < 0.4
-    assert 0.02 < lost[arm.RANDOM.name] < 0.4
-    assert rows["critic same"]["values"] == rows["critic regret"]["values"], "the same search in this run"
+    assert 0 <= lost[ZOOM.name] < 1e-3
+    assert 0.01 < lost[arm.GRID.name] < 0.1
+    assert 0.01 < lost[arm.RANDOM.name] < 0.2
+    assert max(rows["critic same"]["values"]) < 1e-3, "there too the arm's search is exact"
+    assert 0.01 < min(rows["critic regret"]["values"]) < max(rows["critic regret"]["values"]) < 0.2
     assert figure["arm"]["critic"]["regret"] == pytest.approx(np.median(rows["critic regret"]["values"]))
 
 
 def test_targets_of_the_arm_can_be_reached_and_those_to_choose_on_are_others(monkeypatch):
     """Their poses against kinematics by NumPy, and the best of 5^6 actions by hand."""
-    monkeypatch.setattr(arm, "NUM_TARGETS", 2)
-    monkeypatch.setattr(arm, "NUM_TUNING", 3)
+    monkeypatch.setattr(arm, "NUM_TARGETS", 1)
+    monkeypatch.setattr(arm, "NUM_TUNING", 2)
     trial = arm.arm_trial(jax.random.key(0), jax.random.key(1), 2)
     task = trial.task
-    assert trial.report.tolist() == [0, 1, 2, 3]
-    assert trial.tuning.tolist() == [4, 5, 6]
-    assert len(np.unique(np.asarray(task.states), axis=0)) == 7
+    assert (trial.report.tolist(), trial.tuning.tolist()) == ([0, 1], [2, 3])
+    assert len(np.unique(np.asarray(task.states), axis=0)) == 4
     angles = np.stack(np.meshgrid(*[np.linspace(-math.pi, math.pi, 5)] * 6, indexing="ij"), -1).reshape(-1, 6)
     poses, states = tool_pose(angles, "ur5e"), np.asarray(task.states, np.float64)
     errors = (poses[None] - states[:, None]) ** 2
     weighted = errors[..., :3].sum(-1) + 0.1 / 2 * errors[..., 3:].sum(-1)
     with jax.debug_key_reuse(False):
         lost = arm.lost_by(trial, arm.act_of(task, arm.GRID), trial.tuning, jax.random.key(0))
-    uniform = tool_pose(np.random.default_rng(0).uniform(-math.pi, math.pi, (20_000, 6)), "ur5e")
+    uniform = tool_pose(np.random.default_rng(0).uniform(-math.pi, math.pi, (5000, 6)), "ur5e")
     squares = (uniform[None] - states[:, None]) ** 2
     of_uniform = (squares[..., :3].sum(-1) + 0.1 / 2 * squares[..., 3:].sum(-1)).mean(1)
     np.testing.assert_allclose(trial.scale, of_uniform, rtol=0.12)  # 5 sigma of 1,024
     np.testing.assert_allclose(lost, (weighted.min(axis=1) / trial.scale)[trial.tuning], rtol=1e-3)
-    assert task.problem.maximum.tolist() == [0.0] * 7
+    assert task.problem.maximum.tolist() == [0.0] * 4
 
 
 def test_the_critics_halves_have_known_maxima():
@@ -336,21 +359,14 @@ def test_the_critics_halves_have_known_maxima():
     np.testing.assert_allclose(values, trial.task.problem.maximum[:32], rtol=1e-6)
 
 
-LOW, HIGH = np.array([-1.0, -0.1]), np.array([1.0, 0.1])
 TARGETS = np.array([[0.5, 0.0], [-0.5, 0.05], [0.0, -0.05], [0.25, 0.0], [-0.25, 0.0], [0.0, 0.0]])
+HIGH = np.array([1.0, 0.1])
 
 
 @pytest.fixture
 def quadratic():
-    """1,000 - |a - s|^2 on a small box: float32 would hide a regret of 1e-5. Four states are to report on."""
-
-    def objective(params, state, action):
-        return params.astype(action.dtype) - jnp.sum(jnp.square(action - state))
-
-    states, box = jnp.asarray(TARGETS, jnp.float32), pgjax.Box(LOW, HIGH)
-    problem = pgjax.problems.Problem(states, None, box, np.full(6, 1000.0), TARGETS)
-    task = methods.Task("quadratic", objective, jnp.float32(1000), states, 6, box, problem, 0, 0)
-    return arm.make_trial(task, 4)
+    """A maximum of 1,000, where float32 would hide a regret of 1e-5; four states to report on, two others."""
+    return quadratic_trial(TARGETS, HIGH, 4, maximum=1000.0)
 
 
 def off_by(*shift, seen=None):
@@ -418,27 +434,26 @@ def test_the_fastest_good_search_is_chosen_and_else_the_best(quadratic, key):
         assert arm.choose(quadratic, acts, times, key) == "good"
 
 
-def test_searches_by_name_act_within_the_box(quadratic, key):
-    search = arm.search_named(arm.ADAM.name)
-    assert search is arm.ADAM
-    lost = arm.lost_by(quadratic, arm.act_of(quadratic.task, search), quadratic.report, key)
-    assert np.all(lost < 1e-3)
+def test_searches_have_names(quadratic, key):
+    assert arm.search_named(arm.ADAM.name) is arm.ADAM
     assert len({search.name for search in arm.SEARCHES}) == len(arm.SEARCHES)
-    with pytest.raises(StopIteration):
-        arm.search_named("none")
+    lost = arm.lost_by(quadratic, arm.act_of(quadratic.task, ZOOM), quadratic.report, key)
+    assert np.all(lost < 1e-3)
 
 
-def test_a_batch_repeats_the_states_and_a_policy_samples_for_each(quadratic):
+def test_a_batch_repeats_the_states_and_a_policy_samples_for_each(quadratic, key):
     assert arm.first_states(quadratic.task, 1).tolist() == quadratic.task.states[0].tolist()
     batch = arm.first_states(quadratic.task, 8)
     np.testing.assert_array_equal(batch, np.concatenate([quadratic.task.states, quadratic.task.states[:2]]))
+    sample, (params, _, states) = arm.sample_call(quadratic.task, 8)
+    actions = [np.asarray(sample(params, k, states)) for k in jax.random.split(key)]
+    assert actions[0].shape == (8, 2)
+    assert not np.any(actions[0] == actions[1])
     for batch_size, shape in ((1, (2,)), (8, (8, 2))):
-        sample, (params, key, states) = arm.sample_call(quadratic.task, batch_size)
-        actions = [np.asarray(sample(params, k, states)) for k in (key, jax.random.key(1))]
-        assert actions[0].shape == shape
-        assert not np.any(actions[0] == actions[1])
-    act, args = arm.call(arm.act_of(quadratic.task, arm.ADAM), quadratic.task, 8)
-    assert jax.eval_shape(act, *args).action.shape == (8, 2)
+        act, args = arm.call(arm.act_of(quadratic.task, ZOOM), quadratic.task, batch_size)
+        assert jax.eval_shape(act, *args).action.shape == shape
+        act, args = arm.sample_call(quadratic.task, batch_size)
+        assert jax.eval_shape(act, *args).shape == shape
 
 
 def test_what_was_compiled_side_by_side_is_not_compiled_again(caplog):
@@ -468,7 +483,7 @@ def test_the_figure_shows_the_regrets_and_the_searches(small_run, tmp_path):
     figure = claims_argmax_plots.draw(harness.read_json(tmp_path / "a.json"))
     quadratic, of_arm = figure.axes
     assert all(panel.get_xlabel() and panel.get_ylabel() and panel.get_title() for panel in figure.axes)
-    assert [text.get_text() for text in quadratic.texts] == [f"d = {d}" for d in claims_argmax.DRAWS]
+    assert [text.get_text() for text in quadratic.texts] == [f"d = {d}" for d in DIMS]
     drawn = [line.get_xydata() for line in quadratic.lines]
     for i, line in enumerate(data["random"]):
         np.testing.assert_allclose(drawn[2 * i], np.c_[line["num_evaluations"], line["expected"]])
@@ -479,12 +494,12 @@ def test_the_figure_shows_the_regrets_and_the_searches(small_run, tmp_path):
         np.testing.assert_allclose(found, expected)
     assert len(quadratic.get_legend().get_texts()) == 6
     texts = {text.get_text().split("\n")[0] for text in of_arm.texts}
-    assert texts == {search.name for search in (arm.GRID, arm.RANDOM, arm.ADAM)} | {
+    assert texts == {search.name for search in (arm.GRID, arm.RANDOM, ZOOM)} | {
         "sample of a policy",
         "control step",
     }
     markers = {line.get_xdata()[0]: line.get_marker() for line in of_arm.lines if line.get_marker() != "None"}
-    shapes = {arm.GRID.name: "o", arm.RANDOM.name: "o", arm.ADAM.name: "^"}
+    shapes = {arm.GRID.name: "o", arm.RANDOM.name: "o", ZOOM.name: "^"}
     expected = {search["time_s"]: shapes[search["name"]] for search in data["arm"]["searches"]}
     assert markers == expected | {data["arm"]["critic"]["time_s"]: "D"}
     figure.savefig(tmp_path / "a.png")
