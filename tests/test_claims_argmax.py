@@ -19,6 +19,7 @@ from claims_rows import Statement
 from scipy import integrate, special
 
 import pgjax
+from pgjax import maximizers
 from pgjax.problems.arm import tool_pose
 
 NUM_SEEDS, NUM_STATES, CEM_STATES, DIMS = 4, 32, 512, (3, 6)
@@ -230,6 +231,19 @@ def test_the_cross_entropy_method_loses_what_it_loses_by_numpy(rng):
     for iterations, chapter in ((2, 0.088), (4, 0.0102)):
         assert plain[iterations - 1].mean() == pytest.approx(chapter, rel=0.08)
     assert np.median(plain[-1]) < 3e-4 < plain[-1].mean() / 3, "the chapter's .0016 is a mean of a long tail"
+
+
+def test_the_best_sample_is_the_best_so_far_and_no_mean(key):
+    """Of made-up values after 1 to 8 steps; the last candidate of each step is its mean's."""
+    of_steps = jnp.asarray([-9.0, -3.0, -4.0, -5.0, -1.0, -7.0, -2.0, -8.0])
+
+    def step(key, objective, state):
+        values = jnp.stack([of_steps[state] - 1, of_steps[state], jnp.float32(-0.5)])
+        return state + jnp.int32(1), maximizers.Candidates(jnp.zeros((3, 6)), values, 3, 0)
+
+    made_up = maximizers.Maximizer(lambda *_: (jnp.int32(0), None), step, lambda _: 3)
+    assert claims_argmax.CEM_ITERATIONS == (2, 4, 8)
+    assert claims_argmax.best_samples(made_up, key).tolist() == [3.0, 3.0, 1.0]
 
 
 def test_slopes_are_those_of_power_laws():
