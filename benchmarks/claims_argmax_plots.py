@@ -77,7 +77,8 @@ def draw_arm(panel: Axes, arm: Mapping[str, Any]) -> None:
     """Each search's time for a decision and what it loses; the control step, a policy's sample, what is enough."""
     panel.set(xscale="log", yscale="log")
     step, sample = arm["control_step_s"], arm["sample_time_s"]
-    panel.set_xlim(min(sample, min(search["time_s"] for search in arm["searches"])) / 2, 2 * step)
+    times = [search["time_s"] for search in (*arm["searches"], arm["critic"])]
+    panel.set_xlim(min(sample, *times) / 2, 2 * max(step, *times))
     panel.set_ylim(REGRET_FLOOR / 3, 1.0)
     by_regret = sorted(arm["searches"], key=lambda search: search["regret"], reverse=True)
     for search, higher in zip(by_regret, (None, *by_regret), strict=False):
