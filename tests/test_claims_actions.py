@@ -18,7 +18,7 @@ from scipy import special, stats
 NUM_ROUNDS, NUM_SAMPLES = 3, 20_000
 FLAT_WAYS = (actions.ARGMAX, actions.SOFTMAX)
 SEVERAL = (actions.SAMPLE, actions.SEQUENTIAL, actions.GREEDY)
-COUNTS = {1: tuple(10**k for k in range(1, 7)), 64: tuple(10**k for k in range(1, 6))}
+COUNTS = {1: tuple(10**k for k in range(1, 7)), 16: tuple(10**k for k in range(1, 6))}
 EXACT = {"parameters flat": 65_000_000, "parameters 6 dimensions": 3_900, "parameters Gaussian sample": 396}
 
 
@@ -151,7 +151,7 @@ def test_other_times_contradict_the_statement(name, batch_size):
 def test_the_time_of_each_call_is_divided_among_its_decisions(monkeypatch):
     """All ways, numbers of actions and batch sizes take their turn in every round; each acts on its batch."""
     monkeypatch.setattr(actions, "ACTION_COUNTS", (10, 100))
-    monkeypatch.setattr(actions, "LARGEST", {1: 100, 64: 10})
+    monkeypatch.setattr(actions, "LARGEST", {1: 100, 16: 10})
     monkeypatch.setattr(actions, "NUM_ROUNDS", 4)
     rounds = []
 
@@ -162,7 +162,7 @@ def test_the_time_of_each_call_is_divided_among_its_decisions(monkeypatch):
 
     monkeypatch.setattr(harness, "time_interleaved", time_interleaved)
     times = actions.measure_times(0)
-    expected = {(way, count, size) for way in actions.WAYS for count, size in ((10, 1), (100, 1), (10, 64))}
+    expected = {(way, count, size) for way in actions.WAYS for count, size in ((10, 1), (100, 1), (10, 16))}
     assert set(times) == expected
     assert len(rounds) == 4
     for i, (key, time_s) in enumerate(times.items()):
@@ -170,7 +170,7 @@ def test_the_time_of_each_call_is_divided_among_its_decisions(monkeypatch):
     for (way, _, batch_size), (act, args) in zip(times, rounds[0].values(), strict=True):
         made = jax.eval_shape(act, *args)
         dims = () if way in FLAT_WAYS else (6,)
-        assert made.shape == (() if batch_size == 1 else (64,)) + dims
+        assert made.shape == (() if batch_size == 1 else (16,)) + dims
 
 
 def test_every_way_acts_within_its_range(key, rng):
@@ -342,7 +342,7 @@ def test_the_figure_has_a_panel_a_batch_size_and_a_line_a_way(rng, tmp_path):
     times = {key: time_s * rng.uniform(0.8, 1.2, NUM_ROUNDS) for key, time_s in made_up_times().items()}
     harness.write_json(tmp_path / "f.json", actions.judged(times, actions.num_parameters()))
     figure = claims_actions_plots.draw(harness.read_json(tmp_path / "f.json"))
-    assert [panel.get_title() for panel in figure.axes] == ["batch of 1", "batch of 64"]
+    assert [panel.get_title() for panel in figure.axes] == ["batch of 1", "batch of 16"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(actions.WAYS)
     assert "time per decision" in figure.axes[0].get_ylabel()
     for panel, (batch_size, counts) in zip(figure.axes, COUNTS.items(), strict=True):
