@@ -23,7 +23,7 @@ from claims_comparison_statements import DIFFERENCE, POLICY, RATIO, STATEMENTS, 
 from claims_rows import judge
 
 import pgjax
-from pgjax import environments, games, losses, returns
+from pgjax import environments, games, losses, noise, returns
 
 Values = dict[said.Key, Any]
 
@@ -171,10 +171,10 @@ def continuous_actions(num_seeds: int, seed: int) -> Values:
         pull_all = functools.partial(bandits.pull_all_seeds, learner, kind)
         # Every try gets its own share of the tuning's bandits, so that one call does.
         tries = np.resize(np.float32(learner.tries), num_seeds)
-        lost = np.asarray(pull_all(tuning_keys, tuning, tries))
+        lost = np.asarray(pull_all(jax.random.clone(tuning_keys), tuning, tries))  # the same for all learners
         medians = [np.median(lost[tries == np.float32(x)]) for x in learner.tries[:num_seeds]]
         best = np.full(num_seeds, learner.tries[int(np.argmin(medians))], np.float32)
-        measured[said.CONTINUOUS, name, said.REGRET] = np.asarray(pull_all(keys, evaluation, best))
+        measured[said.CONTINUOUS, name, said.REGRET] = np.asarray(pull_all(jax.random.clone(keys), evaluation, best))
     policy = measured[said.CONTINUOUS, "Gaussian policy", said.REGRET]
     for name in said.BANDIT_LEARNERS[1:]:
         lost = measured[said.CONTINUOUS, name, said.REGRET]
@@ -300,7 +300,7 @@ def divergence(num_seeds: int, seed: int) -> Values:
                 gradient = td_gradient(w, features[state], features[moved.state], 1 / TD_BATCH)
                 return w - said.TD_RATE * gradient, None
 
-            w, _ = jax.lax.scan(update, jnp.ones(()), jax.random.split(key, said.TD_UPDATES))
+            w, _ = noise.scan_keys(update, jnp.ones(()), key, said.TD_UPDATES)
             return jnp.log10(jnp.abs(w))
 
         factors, grown = (np.asarray(x) for x in run(keys))

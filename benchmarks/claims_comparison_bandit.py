@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import pgjax
-from pgjax import environments, losses, maximizers
+from pgjax import environments, losses, maximizers, noise
 from pgjax.distributions import DiagonalNormal, EpsilonGreedy
 
 NUM_JOINTS, NUM_PULLS, ROUND = 6, 2048, 32  # pulls in all, and between updates
@@ -156,8 +156,8 @@ def search(key: jax.Array, value: Callable[[jax.Array], jax.Array]) -> jax.Array
 
 def around(key: jax.Array, action: jax.Array, std: jax.Array | float) -> jax.Array:
     """A round of actions about one, in the box."""
-    noise = jax.random.normal(key, (ROUND, NUM_JOINTS))
-    return jnp.clip(action[None] + std * noise, BOX.low[None], BOX.high[None])
+    normal = jax.random.normal(key, (ROUND, NUM_JOINTS))
+    return jnp.clip(action[None] + std * normal, BOX.low[None], BOX.high[None])
 
 
 def quadratic_learner() -> BanditLearner:
@@ -209,10 +209,12 @@ def critic_learner() -> BanditLearner:
     def update(key, state, pulls, rate):
         def step(carry, key):
             both, moments = carry
-            change, moments = optax.scale_by_adam().update(jax.grad(loss)(both, key, pulls), moments)
+            gradient = jax.grad(loss)(both, key, pulls)
+            with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+                change, moments = optax.scale_by_adam().update(gradient, moments)
             return (jax.tree.map(lambda x, y: x - rate * y, both, change), moments), None
 
-        return jax.lax.scan(step, state, jax.random.split(key, CRITIC_STEPS))[0]
+        return noise.scan_keys(step, state, key, CRITIC_STEPS)[0]
 
     def act(key, state, best, rate):
         return around(key, best, EXPLORATION_STD)

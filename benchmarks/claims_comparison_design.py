@@ -136,7 +136,7 @@ def run_cell(cell: str, num_seeds: int, seed: int, evaluation: Instances, tuning
 
 
 def _curves(train: Callable[..., Any], keys: jax.Array, instances: Instances, settings: np.ndarray) -> Curves:
-    keys = jnp.stack([keys] * len(ENVIRONMENTS))
+    keys = jax.random.clone(jnp.stack([keys] * len(ENVIRONMENTS)))  # the same in all environments and tries
     policies, critic = train(keys, instances.mdp, settings)
     values = exact_values(instances.mdp, policies)
     uniform, best = instances.uniform[..., None, None], instances.best[..., None, None]
