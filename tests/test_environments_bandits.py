@@ -89,7 +89,7 @@ def test_the_quadratic_gradient_is_the_derivative(float64):
 
 
 @pytest.mark.parametrize(
-    ("correlation", "gap"), [(0.5, 1.10649), (0.9, 4.90401), (0.99, 10.62247)]
+    ("correlation", "gap"), [(0.5, 1.10649), (0.9, 4.90409), (0.99, 10.62123)]
 )  # 1.106, 4.904, 10.62
 def test_what_full_covariance_gains(correlation, gap, float64):
     curvature = np.full((6, 6), correlation) + (1 - correlation) * np.eye(6)
@@ -100,7 +100,7 @@ def test_what_full_covariance_gains(correlation, gap, float64):
 
     gained = objective(bandit.best_full(temperature)) - objective(bandit.best_diagonal(temperature))
     np.testing.assert_allclose(gained, bandit.covariance_gap(temperature), rtol=1e-9)
-    assert float(bandit.covariance_gap(1.0)) == pytest.approx(gap, abs=1e-5)
+    assert float(bandit.covariance_gap(1.0)) == pytest.approx(gap, abs=6e-6)
     eigenvalues = np.array([1 + 5 * correlation] + 5 * [1 - correlation])
     assert float(bandit.covariance_gap(1.0)) == pytest.approx(-0.5 * np.sum(np.log(eigenvalues)), rel=1e-9)
 

@@ -148,9 +148,12 @@ def test_gridworld_value_of_the_grey_cells(discount):
 
 def test_gridworld_epsilon_greedy():
     """epsilon = .1 between east and west in the grey cells; over all moves everywhere it is worse."""
-    for discount, value in ((1.0, -17.4421053), (0.9, -4.4850921)):  # -17.44, -4.485
+    for discount, rounded in ((1.0, -17.44), (0.9, -4.485)):
+        grey = -(1 + discount) / (1 - discount**2 * np.array([0.05, 0.95]))
+        value = np.sum(np.append((1 + discount) * grey - 1, -1)) / 5
+        assert value == pytest.approx(rounded, abs=3e-3)
         given = gridworld_start_value(envs.toward_treasure(0.95), discount)
-        assert given == pytest.approx(value, abs=5e-7)
+        assert given == pytest.approx(value, rel=1e-12)
         everywhere = envs.epsilon_greedy(envs.toward_treasure(1.0), 0.1)
         assert gridworld_start_value(everywhere, discount) < given
 
@@ -175,6 +178,62 @@ def test_corridor_gradient_in_closed_form():
         gradient = envs.policy_gradient(envs.short_corridor(), np.log([[1 - p, p]]))
         expected = (2 * p**2 - 8 * p + 4) / (p * (1 - p))
         np.testing.assert_allclose(gradient, [[-expected, expected]], rtol=1e-10)
+
+
+@pytest.mark.parametrize("logit", [17.0, 37.0, -60.0])
+def test_values_of_episodes_that_hardly_end_keep_their_sign_and_digits(logit):
+    corridor = envs.short_corridor()
+    tail = np.exp(-abs(logit))
+    p = 1 / (1 + tail) if logit > 0 else tail / (1 + tail)
+    both = p * tail / (1 + tail) if logit > 0 else p / (1 + tail)
+    value, slope = -(4 - 2 * p) / both, (2 * p**2 - 8 * p + 4) / both
+    logits = np.array([[0, logit]])
+    for x64, rtol in ((True, 1e-12), (False, 1e-5)):
+        with jax.enable_x64(x64):
+            policy = jax.nn.softmax(jnp.asarray(logits))
+            np.testing.assert_allclose(envs.start_value(corridor, policy), value, rtol=rtol)
+            visits = envs.occupancy(corridor, policy)
+            np.testing.assert_allclose(jnp.sum(visits), -value, rtol=rtol)
+            gradient = envs.policy_gradient(corridor, logits)
+            np.testing.assert_allclose(gradient, [[-slope, slope]], rtol=rtol)
+            moments = envs.reinforce_moments(corridor, logits)
+            np.testing.assert_allclose(moments.mean, [[-slope, slope]], rtol=rtol)
+            assert np.all(moments.variance > 0)  # inf, not nan, out of float32's range
+            assert envs.optimal_baseline(corridor, logits) <= 0
+            assert not np.any(np.isnan(envs.per_step_mean_gradient(corridor, logits)))
+
+
+def test_elimination_equals_the_dense_solve(random_mdp):
+    policy, discount = np.asarray(jax.nn.softmax(LOGITS)), 0.9
+    going = ~random_mdp.terminal
+    by_state = policy[random_mdp.observation] * going[:, None]
+    moves = np.einsum("sa,sat->st", by_state, random_mdp.transition) * going
+    reward = np.sum(by_state * random_mdp.reward, axis=1)
+    matrix = np.eye(5) - discount * moves
+    np.testing.assert_allclose(envs.policy_value(random_mdp, policy, discount), np.linalg.solve(matrix, reward))
+    visits = np.linalg.solve(matrix.T, random_mdp.initial)
+    np.testing.assert_allclose(envs.occupancy(random_mdp, policy, discount), visits, atol=1e-15)
+
+    def objective(discount, rewards):
+        mdp = random_mdp._replace(reward=rewards)
+        return envs.start_value(mdp, policy, discount), envs.occupancy(mdp, policy, discount)
+
+    check_grads(jax.jit(objective), (discount, np.array(random_mdp.reward)), order=2)
+
+
+def test_an_endless_chance_of_rewards_of_both_signs_is_minus_infinity():
+    two = envs.two_aliased_states()
+    assert envs.start_value(two, [[0.5, 0.5]]) == -np.inf  # each state's mean reward is 0
+    apart = np.eye(3)[:, None]
+    mdp = envs.tabular_mdp(apart, [[1.0], [-1.0], [0.0]], [0.4, 0.4, 0.2])
+    once = np.ones((3, 1))
+    assert envs.start_value(mdp, once) == -np.inf
+    assert envs.start_value(mdp._replace(initial=np.array([0.5, 0, 0.5])), once) == np.inf
+    moves = np.array(mdp.transition)
+    moves[2, 0] = [0.5, 0.5, 0]
+    np.testing.assert_array_equal(
+        envs.action_value(mdp._replace(transition=moves), once), [[np.inf], [-np.inf], [-np.inf]]
+    )
 
 
 def test_corridor_fixed_point_of_the_per_step_mean_is_wrong():
