@@ -11,6 +11,7 @@ from pgjax import environments as envs
 
 CURVATURE = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
 OPTIMUM = np.array([0.5, -1.0, 2.0])
+WIDE = distributions.DiagonalNormal(np.zeros((4, 3)), np.zeros((4, 3)))
 
 
 @pytest.fixture
@@ -123,9 +124,40 @@ def test_the_best_gaussians_are_stationary(float64):
     np.testing.assert_allclose(full.covariance(), temperature / 2 * np.linalg.inv(CURVATURE), rtol=1e-10)
 
 
+@pytest.mark.parametrize("batch", [(3,), (2, 4)])
+def test_the_expected_reward_of_a_batch_of_policies_is_that_of_each(batch, rng, float64):
+    bandit = envs.quadratic_bandit(OPTIMUM, CURVATURE)
+    mean, log_std = rng.normal(size=(2, *batch, 3))
+    scale_tril = np.tril(rng.normal(size=(*batch, 3, 3)), -1) + np.eye(3)
+    for make, spread in ((distributions.DiagonalNormal, log_std), (distributions.MultivariateNormal, scale_tril)):
+        given = bandit.expected_reward(make(mean, spread))
+        assert given.shape == batch
+        for index in np.ndindex(batch):
+            pi = make(mean[index], spread[index])
+            away = mean[index] - OPTIMUM
+            covariance = np.diag(np.exp(2 * log_std[index]))
+            if spread is scale_tril:
+                covariance = scale_tril[index] @ scale_tril[index].T
+            np.testing.assert_allclose(given[index], -away @ CURVATURE @ away - np.sum(CURVATURE * covariance))
+            np.testing.assert_allclose(bandit.expected_reward(pi), given[index])
+
+
+def test_a_traced_arm_out_of_range_gives_no_reward(key):
+    bandit = envs.gaussian_bandit([0.0, 1.0])
+    assert np.isnan(jax.jit(bandit.pull)(key, 2))
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
+        (lambda: envs.gaussian_bandit("a"), "mean"),
+        (lambda: envs.gaussian_bandit([0.0, 1.0]).pull(jax.random.key(0), 2), "action"),
+        (lambda: envs.gaussian_bandit([0.0, 1.0]).policy_gradient(np.zeros((2, 2))), "logits"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]], noise_std="a"), "noise_std"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]], noise_std=[1.0, 2.0]), "noise_std"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]]).pull(jax.random.key(0), np.zeros((1, 1))), "action"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]]).policy_gradient(np.zeros(2), np.zeros(2)), "mean"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]]).expected_reward(WIDE), "pi"),
         (lambda: envs.gaussian_bandit([[1.0]]), "mean"),
         (lambda: envs.gaussian_bandit([1.0], -1.0), "std"),
         (lambda: envs.quadratic_bandit([np.nan], [[1.0]]), "optimum"),

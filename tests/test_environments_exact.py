@@ -180,27 +180,35 @@ def test_corridor_gradient_in_closed_form():
         np.testing.assert_allclose(gradient, [[-expected, expected]], rtol=1e-10)
 
 
-@pytest.mark.parametrize("logit", [17.0, 37.0, -60.0])
-def test_values_of_episodes_that_hardly_end_keep_their_sign_and_digits(logit):
+def test_values_of_episodes_that_hardly_end_keep_their_sign_and_digits():
     corridor = envs.short_corridor()
-    tail = np.exp(-abs(logit))
-    p = 1 / (1 + tail) if logit > 0 else tail / (1 + tail)
-    both = p * tail / (1 + tail) if logit > 0 else p / (1 + tail)
-    value, slope = -(4 - 2 * p) / both, (2 * p**2 - 8 * p + 4) / both
-    logits = np.array([[0, logit]])
+
+    def answers(logits):
+        policy, moments = jax.nn.softmax(logits), envs.reinforce_moments(corridor, logits)
+        return (
+            envs.start_value(corridor, policy),
+            -jnp.sum(envs.occupancy(corridor, policy)),
+            envs.policy_gradient(corridor, logits),
+            moments.mean,
+            moments.variance,
+            envs.optimal_baseline(corridor, logits),
+            envs.per_step_mean_gradient(corridor, logits),
+        )
+
     for x64, rtol in ((True, 1e-12), (False, 1e-5)):
         with jax.enable_x64(x64):
-            policy = jax.nn.softmax(jnp.asarray(logits))
-            np.testing.assert_allclose(envs.start_value(corridor, policy), value, rtol=rtol)
-            visits = envs.occupancy(corridor, policy)
-            np.testing.assert_allclose(jnp.sum(visits), -value, rtol=rtol)
-            gradient = envs.policy_gradient(corridor, logits)
-            np.testing.assert_allclose(gradient, [[-slope, slope]], rtol=rtol)
-            moments = envs.reinforce_moments(corridor, logits)
-            np.testing.assert_allclose(moments.mean, [[-slope, slope]], rtol=rtol)
-            assert np.all(moments.variance > 0)  # inf, not nan, out of float32's range
-            assert envs.optimal_baseline(corridor, logits) <= 0
-            assert not np.any(np.isnan(envs.per_step_mean_gradient(corridor, logits)))
+            jitted = jax.jit(answers)
+            for logit in (17.0, 18.0, 37.0, -60.0):
+                tail = np.exp(-abs(logit))
+                p = (1 if logit > 0 else tail) / (1 + tail)
+                both = tail / (1 + tail) ** 2  # p (1 - p)
+                value, slope = -(4 - 2 * p) / both, (2 * p**2 - 8 * p + 4) / both
+                *values, gradient, mean, variance, baseline, per_step = jitted(np.array([[0, logit]]))
+                np.testing.assert_allclose(values, value, rtol=rtol)
+                np.testing.assert_allclose([gradient, mean], [[[-slope, slope]]] * 2, rtol=rtol)
+                assert np.all(variance > 0)  # inf, not nan, out of the range of float32
+                assert baseline <= 0
+                assert not np.any(np.isnan(per_step))
 
 
 def test_elimination_equals_the_dense_solve(random_mdp):

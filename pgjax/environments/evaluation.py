@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pgjax.checks import check_count
-from pgjax.environments.tabular import TabularMDP, check_probabilities, on_device
+from pgjax.environments.tabular import TabularMDP, as_fraction, check_policy, on_device
 from pgjax.types import Array, ArrayLike
 
 
@@ -133,22 +132,12 @@ def occupancy(
 
 def as_discount(discount: ArrayLike) -> Array:
     """The discount as a scalar in [0, 1], checked where it is known and clipped where it is traced."""
-    if np.shape(discount) != ():
-        raise ValueError(f"discount must be a scalar; got shape {np.shape(discount)}")
-    if not isinstance(discount, jax.core.Tracer) and not 0 <= float(np.asarray(discount)) <= 1:
-        raise ValueError(f"discount must be in [0, 1]; got {discount}")
-    return jnp.clip(jnp.asarray(discount, jnp.result_type(float)), 0, 1)
+    return as_fraction("discount", discount)
 
 
 def policy_chain(mdp: TabularMDP, policy: ArrayLike) -> Chain:
     """The environment under a policy `[O, A]`, checked as far as its numbers are known."""
-    num_actions = mdp.reward.shape[1]
-    if np.ndim(policy) != 2 or np.shape(policy)[1] != num_actions:
-        raise ValueError(f"policy must have shape [O, {num_actions}]; got {np.shape(policy)}")
-    if not isinstance(mdp.observation, jax.core.Tracer) and np.max(mdp.observation) >= np.shape(policy)[0]:
-        raise ValueError(f"policy must have O > {np.max(mdp.observation)} rows; got shape {np.shape(policy)}")
-    if not isinstance(policy, jax.core.Tracer):
-        check_probabilities("policy", np.asarray(policy))
+    check_policy(mdp, policy)
     mdp = on_device(mdp)
     going = ~mdp.terminal
     probability = jnp.asarray(policy, mdp.reward.dtype)[mdp.observation] * going[:, None].astype(mdp.reward.dtype)
