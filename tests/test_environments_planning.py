@@ -110,6 +110,12 @@ def test_walking_for_ever_for_nothing_is_a_policy_too(treasure):
     assert float(value) == pytest.approx(best.value, abs=1e-9)
 
 
+def test_a_value_above_the_bound_is_rejected(monkeypatch):
+    monkeypatch.setattr(envs.planning, "_highest_value", lambda *_: -100.0)
+    with pytest.raises(RuntimeError, match="above the highest"):
+        envs.best_stochastic_policy(envs.short_corridor(), num_starts=1)
+
+
 def test_a_way_out_of_a_loop_that_costs_is_taken_into_one_that_does_not():
     """State 0 pays 1 a step, or 3 to leave for state 1, where one may stay for ever for nothing or pay 1."""
     transition = np.zeros((3, 2, 3))

@@ -131,7 +131,8 @@ def best_stochastic_policy(
         seed: of the starts.
 
     Returns: a `Solution` with policy `[O, A]`.
-    Raises: ValueError: discount out of range; time_limit or num_starts < 1; no policy has a finite value.
+    Raises: ValueError: discount out of range; time_limit or num_starts < 1; the uniform policy worth -inf or inf.
+        RuntimeError: every value found is rejected.
     Reference: NP-hard: Littman (1994), Memoryless policies: theoretical limitations and practical results.
     """
     as_discount(discount)
@@ -146,7 +147,10 @@ def best_stochastic_policy(
             raise ValueError(f"discount must be below 1 where an episode may go on for ever; got {discount}")
         found = [_climb(loss, evaluate, start) for start in starts]
     highest = _highest_value(mdp, discount, time_limit)
-    return max((x for x in found if x.value <= highest), key=lambda solution: solution.value)
+    possible = [solution for solution in found if solution.value <= highest]
+    if not possible:
+        raise RuntimeError(f"every value found is above the highest possible one, {highest}")
+    return max(possible, key=lambda solution: solution.value)
 
 
 def _climb(loss, evaluate, start: np.ndarray) -> Solution:

@@ -160,8 +160,10 @@ def check_probabilities(name: str, value: np.ndarray) -> None:
 
 def on_device(mdp: TabularMDP) -> TabularMDP:
     """The same with jax arrays, numbers in JAX's default floating dtype."""
-    numbers = (jnp.asarray(x, jnp.result_type(float)) for x in mdp[:3])
-    return TabularMDP(*numbers, jnp.asarray(mdp.observation, jnp.int32), jnp.asarray(mdp.terminal))
+    transition, reward, initial = (jnp.asarray(x, jnp.result_type(float)) for x in mdp[:3])
+    return TabularMDP(
+        transition, reward, initial, jnp.asarray(mdp.observation, jnp.int32), jnp.asarray(mdp.terminal)
+    )
 
 
 def fully_observed(mdp: TabularMDP) -> TabularMDP:
