@@ -11,6 +11,7 @@ from pgjax import environments as envs
 
 CURVATURE = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
 OPTIMUM = np.array([0.5, -1.0, 2.0])
+WIDE = distributions.DiagonalNormal(np.zeros((4, 3)), np.zeros((4, 3)))
 
 
 @pytest.fixture
@@ -52,12 +53,15 @@ def test_two_arms_lose_one_half_over_time_whatever_the_gap(gap, float64):
 
 
 def test_one_logit_loses_twice_as_much(float64):
+    """The gradient in the first logit, the second held at 0, is half of that of their difference."""
+    bandit = envs.gaussian_bandit([1.0, 0.0])
+
     def advance(x, _):
-        p = jax.nn.sigmoid(x)
-        return x + 0.5 * p * (1 - p), None
+        return x + 0.5 * bandit.policy_gradient(jnp.stack([x, jnp.zeros(())]))[0], None
 
     x, _ = jax.lax.scan(advance, jnp.zeros(()), length=40_000)
-    assert 0.5 * 40_000 * jax.nn.sigmoid(-x) == pytest.approx(1, rel=2e-3)
+    regret = bandit.regret(jnp.stack([x, jnp.zeros(())]))
+    assert 0.5 * 40_000 * regret == pytest.approx(1, rel=2e-3)
 
 
 def test_quadratic_pulls_have_the_exact_mean(key):
@@ -85,7 +89,9 @@ def test_the_quadratic_gradient_is_the_derivative(float64):
     check_grads(value, (mean, log_std), order=1)
 
 
-@pytest.mark.parametrize(("correlation", "gap"), [(0.5, 1.106), (0.9, 4.904), (0.99, 10.62)])
+@pytest.mark.parametrize(
+    ("correlation", "gap"), [(0.5, 1.10649), (0.9, 4.90409), (0.99, 10.62123)]
+)  # 1.106, 4.904, 10.62
 def test_what_full_covariance_gains(correlation, gap, float64):
     curvature = np.full((6, 6), correlation) + (1 - correlation) * np.eye(6)
     bandit, temperature = envs.quadratic_bandit(np.zeros(6), curvature), 0.3
@@ -95,7 +101,9 @@ def test_what_full_covariance_gains(correlation, gap, float64):
 
     gained = objective(bandit.best_full(temperature)) - objective(bandit.best_diagonal(temperature))
     np.testing.assert_allclose(gained, bandit.covariance_gap(temperature), rtol=1e-9)
-    assert float(bandit.covariance_gap(1.0)) == pytest.approx(gap, rel=3e-4)
+    assert float(bandit.covariance_gap(1.0)) == pytest.approx(gap, abs=6e-6)
+    eigenvalues = np.array([1 + 5 * correlation] + 5 * [1 - correlation])
+    assert float(bandit.covariance_gap(1.0)) == pytest.approx(-0.5 * np.sum(np.log(eigenvalues)), rel=1e-9)
 
 
 def test_the_best_gaussians_are_stationary(float64):
@@ -116,9 +124,40 @@ def test_the_best_gaussians_are_stationary(float64):
     np.testing.assert_allclose(full.covariance(), temperature / 2 * np.linalg.inv(CURVATURE), rtol=1e-10)
 
 
+@pytest.mark.parametrize("batch", [(3,), (2, 4)])
+def test_the_expected_reward_of_a_batch_of_policies_is_that_of_each(batch, rng, float64):
+    bandit = envs.quadratic_bandit(OPTIMUM, CURVATURE)
+    mean, log_std = rng.normal(size=(2, *batch, 3))
+    scale_tril = np.tril(rng.normal(size=(*batch, 3, 3)), -1) + np.eye(3)
+    for make, spread in ((distributions.DiagonalNormal, log_std), (distributions.MultivariateNormal, scale_tril)):
+        given = bandit.expected_reward(make(mean, spread))
+        assert given.shape == batch
+        for index in np.ndindex(batch):
+            pi = make(mean[index], spread[index])
+            away = mean[index] - OPTIMUM
+            covariance = np.diag(np.exp(2 * log_std[index]))
+            if spread is scale_tril:
+                covariance = scale_tril[index] @ scale_tril[index].T
+            np.testing.assert_allclose(given[index], -away @ CURVATURE @ away - np.sum(CURVATURE * covariance))
+            np.testing.assert_allclose(bandit.expected_reward(pi), given[index])
+
+
+def test_a_traced_arm_out_of_range_gives_no_reward(key):
+    bandit = envs.gaussian_bandit([0.0, 1.0])
+    assert np.isnan(jax.jit(bandit.pull)(key, 2))
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
+        (lambda: envs.gaussian_bandit("a"), "mean"),
+        (lambda: envs.gaussian_bandit([0.0, 1.0]).pull(jax.random.key(0), 2), "action"),
+        (lambda: envs.gaussian_bandit([0.0, 1.0]).policy_gradient(np.zeros((2, 2))), "logits"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]], noise_std="a"), "noise_std"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]], noise_std=[1.0, 2.0]), "noise_std"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]]).pull(jax.random.key(0), np.zeros((1, 1))), "action"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]]).policy_gradient(np.zeros(2), np.zeros(2)), "mean"),
+        (lambda: envs.quadratic_bandit([0.0], [[1.0]]).expected_reward(WIDE), "pi"),
         (lambda: envs.gaussian_bandit([[1.0]]), "mean"),
         (lambda: envs.gaussian_bandit([1.0], -1.0), "std"),
         (lambda: envs.quadratic_bandit([np.nan], [[1.0]]), "optimum"),

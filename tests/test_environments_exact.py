@@ -148,9 +148,12 @@ def test_gridworld_value_of_the_grey_cells(discount):
 
 def test_gridworld_epsilon_greedy():
     """epsilon = .1 between east and west in the grey cells; over all moves everywhere it is worse."""
-    for discount, value in ((1.0, -17.44), (0.9, -4.485)):
+    for discount, rounded in ((1.0, -17.44), (0.9, -4.485)):
+        grey = -(1 + discount) / (1 - discount**2 * np.array([0.05, 0.95]))
+        value = np.sum(np.append((1 + discount) * grey - 1, -1)) / 5
+        assert value == pytest.approx(rounded, abs=3e-3)
         given = gridworld_start_value(envs.toward_treasure(0.95), discount)
-        assert given == pytest.approx(value, abs=5e-4)
+        assert given == pytest.approx(value, rel=1e-12)
         everywhere = envs.epsilon_greedy(envs.toward_treasure(1.0), 0.1)
         assert gridworld_start_value(everywhere, discount) < given
 
@@ -177,8 +180,72 @@ def test_corridor_gradient_in_closed_form():
         np.testing.assert_allclose(gradient, [[-expected, expected]], rtol=1e-10)
 
 
+def test_values_of_episodes_that_hardly_end_keep_their_sign_and_digits():
+    corridor = envs.short_corridor()
+
+    def answers(logits):
+        policy, moments = jax.nn.softmax(logits), envs.reinforce_moments(corridor, logits)
+        return (
+            envs.start_value(corridor, policy),
+            -jnp.sum(envs.occupancy(corridor, policy)),
+            envs.policy_gradient(corridor, logits),
+            moments.mean,
+            moments.variance,
+            envs.optimal_baseline(corridor, logits),
+            envs.per_step_mean_gradient(corridor, logits),
+        )
+
+    for x64, rtol in ((True, 1e-12), (False, 1e-5)):
+        with jax.enable_x64(x64):
+            jitted = jax.jit(answers)
+            for logit in (17.0, 18.0, 37.0, -60.0):
+                tail = np.exp(-abs(logit))
+                p = (1 if logit > 0 else tail) / (1 + tail)
+                both = tail / (1 + tail) ** 2  # p (1 - p)
+                value, slope = -(4 - 2 * p) / both, (2 * p**2 - 8 * p + 4) / both
+                *values, gradient, mean, variance, baseline, per_step = jitted(np.array([[0, logit]]))
+                np.testing.assert_allclose(values, value, rtol=rtol)
+                np.testing.assert_allclose([gradient, mean], [[[-slope, slope]]] * 2, rtol=rtol)
+                assert np.all(variance > 0)  # inf, not nan, out of the range of float32
+                assert baseline <= 0
+                assert not np.any(np.isnan(per_step))
+
+
+def test_elimination_equals_the_dense_solve(random_mdp):
+    policy, discount = np.asarray(jax.nn.softmax(LOGITS)), 0.9
+    going = ~random_mdp.terminal
+    by_state = policy[random_mdp.observation] * going[:, None]
+    moves = np.einsum("sa,sat->st", by_state, random_mdp.transition) * going
+    reward = np.sum(by_state * random_mdp.reward, axis=1)
+    matrix = np.eye(5) - discount * moves
+    np.testing.assert_allclose(envs.policy_value(random_mdp, policy, discount), np.linalg.solve(matrix, reward))
+    visits = np.linalg.solve(matrix.T, random_mdp.initial)
+    np.testing.assert_allclose(envs.occupancy(random_mdp, policy, discount), visits, atol=1e-15)
+
+    def objective(discount, rewards):
+        mdp = random_mdp._replace(reward=rewards)
+        return envs.start_value(mdp, policy, discount), envs.occupancy(mdp, policy, discount)
+
+    check_grads(jax.jit(objective), (discount, np.array(random_mdp.reward)), order=2)
+
+
+def test_an_endless_chance_of_rewards_of_both_signs_is_minus_infinity():
+    two = envs.two_aliased_states()
+    assert envs.start_value(two, [[0.5, 0.5]]) == -np.inf  # each state's mean reward is 0
+    apart = np.eye(3)[:, None]
+    mdp = envs.tabular_mdp(apart, [[1.0], [-1.0], [0.0]], [0.4, 0.4, 0.2])
+    once = np.ones((3, 1))
+    assert envs.start_value(mdp, once) == -np.inf
+    assert envs.start_value(mdp._replace(initial=np.array([0.5, 0, 0.5])), once) == np.inf
+    moves = np.array(mdp.transition)
+    moves[2, 0] = [0.5, 0.5, 0]
+    np.testing.assert_array_equal(
+        envs.action_value(mdp._replace(transition=moves), once), [[np.inf], [-np.inf], [-np.inf]]
+    )
+
+
 def test_corridor_fixed_point_of_the_per_step_mean_is_wrong():
-    """A loss averaged over an episode's steps weights short episodes more and settles at .610."""
+    """A loss averaged over an episode's steps weights short episodes more and settles at .611."""
     corridor = envs.short_corridor()
 
     @jax.jit
@@ -186,6 +253,6 @@ def test_corridor_fixed_point_of_the_per_step_mean_is_wrong():
         return envs.per_step_mean_gradient(corridor, jnp.log(jnp.stack([1 - p, p]))[None])[0, 1]
 
     fixed_point = optimize.brentq(lambda p: float(signal(p)), 0.3, 0.9, xtol=1e-10)
-    assert fixed_point == pytest.approx(0.610, abs=5e-4)
+    assert fixed_point == pytest.approx(0.6111449, abs=5e-7)
     true = optimize.brentq(lambda p: float(jax.grad(envs.short_corridor_value)(p)), 0.3, 0.9, xtol=1e-10)
     assert true == pytest.approx(2 - np.sqrt(2), abs=1e-9)

@@ -73,6 +73,7 @@ def test_corridor_ladder():
     assert envs.optimal_policy(corridor).value == pytest.approx(-3)
     assert envs.best_memory_policy(corridor).value == pytest.approx(-3)
     stochastic = envs.best_stochastic_policy(corridor)
+    assert stochastic.value < envs.optimal_policy(corridor).value
     assert stochastic.value == pytest.approx(-(6 + 4 * np.sqrt(2)), abs=1e-10)
     assert stochastic.policy[0, 1] == pytest.approx(2 - np.sqrt(2), abs=1e-5)
     assert envs.best_deterministic_policy(corridor).value == -np.inf
@@ -92,6 +93,37 @@ def test_two_aliased_states(reward, discount):
             value = envs.policy_value(two, actions[None], discount)
         np.testing.assert_allclose(np.sort(value), [-ever, reward - discount * ever], rtol=1e-9)
     assert envs.best_deterministic_policy(two, discount).value == pytest.approx(-discount * ever)
+
+
+@pytest.mark.parametrize("treasure", [-1.0, 0.5])
+def test_walking_for_ever_for_nothing_is_a_policy_too(treasure):
+    """Undiscounted: -1 for the treasure is less than 0 for none; for 0.5 the episode should end."""
+    grid = envs.aliased_gridworld(step_reward=0.0, treasure_reward=treasure)
+    best = envs.optimal_policy(grid)
+    deterministic = envs.best_deterministic_policy(grid)
+    stochastic = envs.best_stochastic_policy(grid)
+    assert best.value == pytest.approx(max(treasure, 0), abs=1e-9)
+    assert best.value >= deterministic.value - 1e-9
+    assert best.value >= stochastic.value - 1e-9
+    with jax.enable_x64(True):
+        value = envs.start_value(envs.fully_observed(grid), best.policy)
+    assert float(value) == pytest.approx(best.value, abs=1e-9)
+
+
+def test_a_value_above_the_bound_is_rejected(monkeypatch):
+    monkeypatch.setattr(envs.planning, "_highest_value", lambda *_: -100.0)
+    with pytest.raises(RuntimeError, match="above the highest"):
+        envs.best_stochastic_policy(envs.short_corridor(), num_starts=1)
+
+
+def test_a_way_out_of_a_loop_that_costs_is_taken_into_one_that_does_not():
+    """State 0 pays 1 a step, or 3 to leave for state 1, where one may stay for ever for nothing or pay 1."""
+    transition = np.zeros((3, 2, 3))
+    transition[0, 0, 0] = transition[0, 1, 1] = transition[1, 0, 1] = transition[1, 1, 2] = 1
+    mdp = envs.tabular_mdp(transition, [[-1, -3], [0, -1], [0, 0]], [1, 0, 0], terminal=[False, False, True])
+    best = envs.optimal_policy(mdp)
+    assert best.value == pytest.approx(-3)
+    np.testing.assert_array_equal(best.policy[:2], [[0, 1], [1, 0]])
 
 
 def test_no_policy_beats_the_best_of_its_class(rng):

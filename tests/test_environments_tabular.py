@@ -133,10 +133,46 @@ def test_epsilon_greedy_mixes_with_the_uniform_policy():
     policy = envs.epsilon_greedy([[1.0, 0.0], [0.0, 1.0]], 0.1)
     np.testing.assert_allclose(policy, [[0.95, 0.05], [0.05, 0.95]], rtol=1e-6)
 
+    assert jax.jit(envs.epsilon_greedy)(policy, 0.1).shape == (2, 2)
+    np.testing.assert_allclose(jax.jit(envs.epsilon_greedy)(policy, 7.0), 0.5)  # traced: clipped
+
+
+def test_traced_actions_out_of_range_give_no_reward(key):
+    corridor = envs.short_corridor()
+    *keys, key = jax.random.split(key, 3)
+    for action, one in zip((-1, 2), keys, strict=True):
+        path, _ = RUN(one, corridor, jax.tree_util.Partial(lambda k, o, a=action: jnp.int32(a)), num_steps=3)
+        assert np.all(np.isnan(path.reward))
+    moved = jax.jit(envs.step)(key, corridor, 0, 2)
+    assert np.isnan(moved.reward)
+
 
 @pytest.mark.parametrize(
     ("call", "name"),
     [
+        (lambda k: envs.tabular_mdp("a", [[0]], [1]), "transition"),
+        (lambda k: envs.tabular_mdp(STAY, "a", [1, 0]), "reward"),
+        (lambda k: envs.tabular_mdp(STAY, [[0], [0]], None), "initial"),
+        (lambda k: envs.aliased_gridworld(skull_reward="a"), "skull_reward"),
+        (lambda k: envs.aliased_gridworld(skull_reward=[1, 2]), "skull_reward"),
+        (lambda k: envs.two_aliased_states([1, 2]), "reward"),
+        (lambda k: envs.policy_value(envs.short_corridor(), [[0.5, 0.5]], "a"), "discount"),
+        (lambda k: envs.policy_value(envs.short_corridor(), [[0.5, 0.5]], None), "discount"),
+        (lambda k: envs.optimal_policy(envs.short_corridor(), None), "discount"),
+        (lambda k: envs.policy_value(envs.short_corridor(), "a"), "policy"),
+        (lambda k: envs.rollout(k, envs.short_corridor(), [[0.5, 0.25, 0.25]], 5), "policy"),
+        (lambda k: envs.rollout(k, envs.aliased_gridworld(), [[0.25] * 4], 5), "policy"),
+        (lambda k: envs.rollout(k, envs.short_corridor(), [[3.0, 1.0]], 5), "policy"),
+        (lambda k: envs.rollout(k, envs.short_corridor(), [[np.nan, 1.0]], 5), "policy"),
+        (lambda k: envs.rollout(k, envs.short_corridor(), lambda k, o: jnp.zeros(2, int), 5), "action"),
+        (lambda k: envs.rollout(k, envs.short_corridor(), lambda k, o: jnp.zeros(()), 5), "action"),
+        (lambda k: envs.rollout(k, envs.short_corridor(), lambda k, o: 2, 5), "action"),
+        (lambda k: envs.step(k, envs.short_corridor(), 0, 2), "action"),
+        (lambda k: envs.step(k, envs.short_corridor(), -1, 0), "state"),
+        (lambda k: envs.step(k, envs.short_corridor(), 0, 0.5), "action"),
+        (lambda k: envs.epsilon_greedy(3.0, 0.1), "policy"),
+        (lambda k: envs.epsilon_greedy([[3.0, 1.0]], 0.1), "policy"),
+        (lambda k: envs.epsilon_greedy([[1.0, 0.0]], "a"), "epsilon"),
         (lambda k: envs.tabular_mdp(np.eye(2), [[0], [0]], [1, 0]), "transition"),
         (lambda k: envs.tabular_mdp(STAY * 0.5, [[0], [0]], [1, 0]), "transition"),
         (lambda k: envs.tabular_mdp(STAY, [0, 0], [1, 0]), "reward"),

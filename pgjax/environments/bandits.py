@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pgjax.checks import check_count
 from pgjax.distributions import DiagonalNormal, MultivariateNormal
+from pgjax.environments.tabular import as_numbers, check_number, in_range
 from pgjax.types import Array, ArrayLike, Key
 
 _SYMMETRY_TOLERANCE = 1e-6
@@ -26,8 +27,10 @@ class GaussianBandit(NamedTuple):
     std: Array
 
     def pull(self, key: Key, action: ArrayLike) -> Array:
-        """The reward of one arm, shape `[]`."""
-        return self.mean[action] + self.std[action] * jax.random.normal(key, (), self.mean.dtype)
+        """The reward of one arm, shape `[]`; nan where a traced action is out of range."""
+        known = in_range("action", action, self.mean.shape[0])
+        noise = jax.random.normal(key, (), self.mean.dtype)
+        return jnp.where(known, self.mean[action] + self.std[action] * noise, jnp.nan)
 
     def expected_reward(self, logits: Array) -> Array:
         """Of the softmax policy: sum_i pi_i mean_i, shape `[]`. Differentiable in: logits."""
@@ -39,6 +42,7 @@ class GaussianBandit(NamedTuple):
 
     def policy_gradient(self, logits: Array) -> Array:
         """The gradient of `expected_reward`: pi_i (mean_i - sum_j pi_j mean_j), shape `[K]`."""
+        _check_shape("logits", logits, self.mean.shape)
         return jax.nn.softmax(logits) * (self.mean - self.expected_reward(logits))
 
 
@@ -54,22 +58,32 @@ class QuadraticBandit(NamedTuple):
 
     def pull(self, key: Key, action: Array) -> Array:
         """The reward of one action `[N]`, shape `[]`."""
+        _check_shape("action", action, self.optimum.shape)
         noise = self.noise_std * jax.random.normal(key, (), self.optimum.dtype)
         return noise - _quadratic(self.curvature, action - self.optimum)
 
     def expected_reward(self, pi: DiagonalNormal | MultivariateNormal) -> Array:
-        """Of a Gaussian policy: -(mu - a*)^T H (mu - a*) - tr(H Sigma), shape `[]`. Differentiable in: pi."""
+        """Of a Gaussian policy: -(mu - a*)^T H (mu - a*) - tr(H Sigma), shape `[...]`, that of pi's batch.
+
+        Raises: ValueError: actions of another size.
+        Differentiable in: pi.
+        """
+        mean = pi.mean()
+        if mean.shape[-1:] != self.optimum.shape:
+            raise ValueError(f"pi must have a mean of shape [..., {self.optimum.size}]; got {mean.shape}")
         if isinstance(pi, MultivariateNormal):
-            spread = jnp.sum(self.curvature * pi.covariance())
+            spread = jnp.einsum("ij,...ij->...", self.curvature, pi.covariance(), precision="highest")
         else:
-            spread = jnp.diagonal(self.curvature) @ pi.variance()
-        return -_quadratic(self.curvature, pi.mean() - self.optimum) - spread
+            spread = jnp.einsum("ii,...i->...", self.curvature, pi.variance(), precision="highest")
+        return -_quadratic(self.curvature, mean - jnp.broadcast_to(self.optimum, mean.shape)) - spread
 
     def policy_gradient(self, mean: Array, log_std: Array) -> tuple[Array, Array]:
         """The gradient of `expected_reward` of DiagonalNormal(mean, log_std), in both; shapes `[N]`.
 
         d/dmu = -2 H (mu - a*), d/dlog sigma_i = -2 H_ii sigma_i^2.
         """
+        _check_shape("mean", mean, self.optimum.shape)
+        _check_shape("log_std", log_std, self.optimum.shape)
         pull = jnp.matmul(self.curvature, mean - self.optimum, precision="highest")
         return -2 * pull, -2 * jnp.diagonal(self.curvature) * jnp.exp(2 * log_std)
 
@@ -107,7 +121,7 @@ def gaussian_bandit(mean: npt.ArrayLike, std: npt.ArrayLike = 1.0) -> GaussianBa
 
     Raises: ValueError: wrong shape, not finite, a negative std.
     """
-    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    mean, std = as_numbers("mean", mean), as_numbers("std", std)
     if mean.ndim != 1 or mean.size == 0 or not np.all(np.isfinite(mean)):
         raise ValueError(f"mean must be finite with shape [K], K >= 1; got {mean}")
     if std.shape not in ((), mean.shape) or not np.all(np.isfinite(std) & (std >= 0)):
@@ -125,14 +139,15 @@ def quadratic_bandit(optimum: npt.ArrayLike, curvature: npt.ArrayLike, noise_std
 
     Raises: ValueError: wrong shape, not finite, curvature not positive definite, negative noise_std.
     """
-    optimum, curvature = np.asarray(optimum, np.float64), np.asarray(curvature, np.float64)
+    optimum, curvature = as_numbers("optimum", optimum), as_numbers("curvature", curvature)
     if optimum.ndim != 1 or optimum.size == 0 or not np.all(np.isfinite(optimum)):
         raise ValueError(f"optimum must be finite with shape [N], N >= 1; got {optimum}")
     if curvature.shape != (optimum.size,) * 2 or not np.all(np.isfinite(curvature)):
         raise ValueError(f"curvature must be finite with shape {(optimum.size,) * 2}; got {curvature}")
     if not np.allclose(curvature, curvature.T, rtol=_SYMMETRY_TOLERANCE) or np.linalg.eigvalsh(curvature)[0] <= 0:
         raise ValueError(f"curvature must be symmetric and positive definite; got {curvature}")
-    if not (np.isfinite(noise_std) and noise_std >= 0):
+    check_number("noise_std", noise_std)
+    if noise_std < 0:
         raise ValueError(f"noise_std must be finite and at least 0; got {noise_std}")
     return QuadraticBandit(*(jnp.asarray(x, jnp.result_type(float)) for x in (optimum, curvature, noise_std)))
 
@@ -167,4 +182,10 @@ def _as_temperature(temperature: ArrayLike) -> Array:
 
 
 def _quadratic(matrix: Array, x: Array) -> Array:
-    return x @ jnp.matmul(matrix, x, precision="highest")
+    """x^T M x over the last axis, for x `[..., N]`."""
+    return jnp.einsum("...i,ij,...j->...", x, matrix, x, precision="highest")
+
+
+def _check_shape(name: str, value: Array, shape: tuple[int, ...]) -> None:
+    if np.shape(value) != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {np.shape(value)}")

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pgjax.checks import check_count
-from pgjax.environments.tabular import TabularMDP, check_probabilities, on_device
+from pgjax.environments.tabular import TabularMDP, as_fraction, check_policy, on_device
 from pgjax.types import Array, ArrayLike
 
 
@@ -51,7 +50,8 @@ def policy_value(
 
     With discount 1 and no time limit a value is finite where the episode ends with probability 1, or goes on for
     ever with rewards 0; it is -inf where rewards below 0 may recur for ever (also beside others above 0) and +inf
-    where only rewards above 0 may.
+    where only rewards above 0 may. However seldom episodes end, values of rewards of one sign are accurate; out of
+    the dtype's range they are infinite, -inf where rewards have both signs.
 
     Args:
         mdp: the environment.
@@ -61,23 +61,25 @@ def policy_value(
 
     Returns: shape `[S]`, 0 in terminal states, in JAX's default floating dtype.
     Raises: ValueError: wrong shape, no probabilities (where not traced), discount out of range, time_limit < 1.
-    Cost: one dense solve in S; with a time limit H products `[S, S] [S]`.
+    Cost: S^3; with a time limit H products `[S, S] [S]`.
     Differentiable in: policy, discount, and the environment's numbers; by 0 where a value is infinite.
     """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
     if time_limit is not None:
         return _finite_horizon_value(chain, discount, time_limit)
     recurrent, minus, plus, _ = find_endless(chain, discount)
-    value = discounted_sum(
-        jnp.where(recurrent[:, None], 0, chain.transition), jnp.where(recurrent, 0, chain.reward), discount
-    )
-    return jnp.where(minus, -jnp.inf, jnp.where(plus, jnp.inf, value))
+    chain = end_endless(chain, recurrent)
+    value = discounted_sum(chain, chain.reward, discount)
+    return jnp.where(minus | jnp.isnan(value), -jnp.inf, jnp.where(plus, jnp.inf, value))
 
 
 def action_value(
     mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
 ) -> Array:
-    """The expected discounted return after each action, q = r + gamma P v, shape `[S, A]`; see `policy_value`."""
+    """The expected discounted return after each action, q = r + gamma P v, shape `[S, A]`; see `policy_value`.
+
+    Where next states may be worth -inf or +inf, -inf outweighs.
+    """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
     if time_limit is None:
         value = policy_value(mdp, policy, discount)
@@ -90,7 +92,10 @@ def action_value(
 def start_value(
     mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
 ) -> Array:
-    """The objective J: the expected discounted return of an episode, shape `[]`; see `policy_value`."""
+    """The objective J: the expected discounted return of an episode, shape `[]`; see `policy_value`.
+
+    Where one start is worth -inf and another +inf, it is -inf.
+    """
     return expectation(on_device(mdp).initial, policy_value(mdp, policy, discount, time_limit=time_limit))
 
 
@@ -106,7 +111,7 @@ def occupancy(
 
     Returns: shape `[S]`, 0 in terminal states.
     Raises: ValueError: as `policy_value`.
-    Cost: one dense solve in S; with a time limit H products.
+    Cost: S^3; with a time limit H products `[S] [S, S]`.
     Differentiable in: policy, discount, and the environment's numbers; by 0 where it is infinite.
     """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
@@ -119,29 +124,20 @@ def occupancy(
 
         return jnp.sum(jax.lax.scan(advance, initial, length=time_limit)[1], axis=0)
     recurrent, _, _, reachable = find_endless(chain, discount)
-    visits = discounted_sum(jnp.where(recurrent[:, None], 0, chain.transition).T, initial, discount)
+    visits = discounted_sum(end_endless(chain, recurrent), initial, discount, transpose=True)
+    visits = jnp.where(jnp.isnan(visits), jnp.inf, visits)  # out of the dtype's range
     reached = jnp.any(reachable & (initial > 0)[:, None], axis=0)
     return jnp.where(recurrent, jnp.where(reached, jnp.inf, 0), visits)
 
 
 def as_discount(discount: ArrayLike) -> Array:
     """The discount as a scalar in [0, 1], checked where it is known and clipped where it is traced."""
-    if np.shape(discount) != ():
-        raise ValueError(f"discount must be a scalar; got shape {np.shape(discount)}")
-    if not isinstance(discount, jax.core.Tracer) and not 0 <= float(np.asarray(discount)) <= 1:
-        raise ValueError(f"discount must be in [0, 1]; got {discount}")
-    return jnp.clip(jnp.asarray(discount, jnp.result_type(float)), 0, 1)
+    return as_fraction("discount", discount)
 
 
 def policy_chain(mdp: TabularMDP, policy: ArrayLike) -> Chain:
     """The environment under a policy `[O, A]`, checked as far as its numbers are known."""
-    num_actions = mdp.reward.shape[1]
-    if np.ndim(policy) != 2 or np.shape(policy)[1] != num_actions:
-        raise ValueError(f"policy must have shape [O, {num_actions}]; got {np.shape(policy)}")
-    if not isinstance(mdp.observation, jax.core.Tracer) and np.max(mdp.observation) >= np.shape(policy)[0]:
-        raise ValueError(f"policy must have O > {np.max(mdp.observation)} rows; got shape {np.shape(policy)}")
-    if not isinstance(policy, jax.core.Tracer):
-        check_probabilities("policy", np.asarray(policy))
+    check_policy(mdp, policy)
     mdp = on_device(mdp)
     going = ~mdp.terminal
     probability = jnp.asarray(policy, mdp.reward.dtype)[mdp.observation] * going[:, None].astype(mdp.reward.dtype)
@@ -158,16 +154,70 @@ def policy_chain(mdp: TabularMDP, policy: ArrayLike) -> Chain:
     )
 
 
-def discounted_sum(transition: Array, right: Array, discount: Array) -> Array:
-    """The solution x of x = right + discount * transition x, for right `[S, ...]`."""
-    matrix = jnp.eye(transition.shape[0], dtype=right.dtype) - discount * transition
-    return jnp.linalg.solve(matrix, right.reshape(right.shape[0], -1)).reshape(right.shape)
+def discounted_sum(chain: Chain, right: Array, *discounts: Array, transpose: bool = False) -> Array:
+    """The solution x of x = right + gamma P x, or of x = right + gamma P^T x, gamma the product of the discounts.
+
+    By elimination in the manner of Grassmann, Taksar and Heyman: a pivot, 1 - gamma P[s, s] among the states left,
+    is the sum of what leaves s, so that nothing cancels, and with right sides of one sign each entry is accurate
+    however seldom an episode ends. States that nothing leaves (recurrent ones after `end_endless`) end there.
+
+    Args: right: shape `[S, ...]`.
+
+    Cost: S updates of `[S, S]`, then triangular solves.
+    Differentiable in: the transitions, right and discounts, by the equation.
+    Reference: Grassmann, Taksar & Heyman (1985), Regenerative analysis and steady state distributions.
+    """
+    product, missing = discounts[0], 1 - discounts[0]
+    for discount in discounts[1:]:
+        product, missing = product * discount, missing + product * (1 - discount)
+    matrix = product * (chain.transition.T if transpose else chain.transition)
+    leaving = jnp.any(chain.transition > 0, axis=1) | (chain.ending > 0)
+    leak = jnp.where(leaving, missing + product * chain.ending, 1)
+    lower, upper = _eliminate(*jax.lax.stop_gradient((product * chain.transition, leak)))
+
+    def solve(right, transposed):
+        first, second = (upper, lower) if transposed else (lower, upper)
+        for factor in (first, second):
+            right = jax.scipy.linalg.solve_triangular(
+                factor, right, trans=int(transposed), lower=factor is lower, unit_diagonal=factor is lower
+            )
+        return right
+
+    flat = jax.lax.custom_linear_solve(
+        lambda x: x - jnp.matmul(matrix, x, precision="highest"),
+        right.reshape(right.shape[0], -1),
+        lambda _, y: solve(y, transpose),
+        lambda _, y: solve(y, not transpose),
+    )
+    return flat.reshape(right.shape)
+
+
+def _eliminate(matrix: Array, leak: Array) -> tuple[Array, Array]:
+    """Factors L, U of I - P, given P and 1 - its row sums, without subtractions; L has a diagonal of 1."""
+    index = jnp.arange(leak.shape[0])
+    smallest = jnp.finfo(matrix.dtype).tiny
+
+    def advance(carry, state):
+        matrix, leak = carry
+        later = index > state
+        row = jnp.where(later, matrix[state], 0)
+        pivot = jnp.maximum(leak[state] + jnp.sum(row), smallest)
+        factor = jnp.where(later, matrix[:, state], 0) / pivot
+        column = jnp.where(later, factor, jnp.where(index == state, pivot, matrix[:, state]))
+        matrix = (matrix + factor[:, None] * row[None]).at[:, state].set(column)
+        return (matrix, leak + factor * leak[state]), None
+
+    (matrix, _), _ = jax.lax.scan(advance, (matrix, leak), index)
+    lower = jnp.eye(leak.shape[0], dtype=matrix.dtype) - jnp.tril(matrix, -1)
+    return lower, jnp.diag(jnp.diagonal(matrix)) - jnp.triu(matrix, 1)
 
 
 def expectation(probability: Array, value: Array) -> Array:
-    """sum_s p(s) value(s) over the last axis, where 0 times an infinite value is 0."""
+    """sum_s p(s) value(s) over the last axis: 0 times an infinite value is 0, and -inf outweighs +inf."""
     value = jnp.broadcast_to(value, probability.shape)
-    return jnp.sum(probability * jnp.where(probability > 0, value, 0), axis=-1)
+    known = jnp.sum(probability * jnp.where(jnp.isfinite(value), value, 0), axis=-1)
+    minus, plus = (jnp.any((probability > 0) & (value == x), axis=-1) for x in (-jnp.inf, jnp.inf))
+    return jnp.where(minus, -jnp.inf, jnp.where(plus, jnp.inf, known))
 
 
 def find_endless(chain: Chain, discount: Array) -> Endless:
@@ -176,14 +226,21 @@ def find_endless(chain: Chain, discount: Array) -> Endless:
     reachable = (chain.transition > 0) | jnp.eye(num_states, dtype=bool)
     for _ in range(math.ceil(math.log2(num_states)) if num_states > 1 else 0):  # paths twice as long each time
         reachable = _any_product(reachable, reachable)
-    acting = jnp.sum(chain.probability, axis=1) > 0
+    taken = chain.probability > 0
     may_end = jnp.any(reachable & (chain.ending > 0)[None], axis=1)
-    recurrent = acting & ~may_end & ~jnp.any(reachable & ~reachable.T, axis=1) & (discount >= 1)
-    lowest = jnp.min(jnp.where(reachable, chain.reward[None], jnp.inf), axis=1)
-    highest = jnp.max(jnp.where(reachable, chain.reward[None], -jnp.inf), axis=1)
-    minus = jnp.any(reachable & (recurrent & (lowest < 0))[None], axis=1)
-    plus = jnp.any(reachable & (recurrent & (highest > 0))[None], axis=1)
+    closed = ~jnp.any(reachable & ~reachable.T, axis=1)
+    recurrent = jnp.any(taken, axis=1) & ~may_end & closed & (discount >= 1)
+    below, above = (jnp.any(taken & (x > 0), axis=1) for x in (-chain.action_reward, chain.action_reward))
+    minus = jnp.any(reachable & (recurrent & below)[None], axis=1)
+    plus = jnp.any(reachable & (recurrent & above)[None], axis=1)
     return Endless(recurrent, minus, plus & ~minus, reachable)
+
+
+def end_endless(chain: Chain, recurrent: Array) -> Chain:
+    """The chain with the end, without rewards, where it would go on for ever."""
+    return chain._replace(
+        transition=jnp.where(recurrent[:, None], 0, chain.transition), reward=jnp.where(recurrent, 0, chain.reward)
+    )
 
 
 def _any_product(left: Array, right: Array) -> Array:

@@ -14,11 +14,10 @@ from pgjax.environments.evaluation import (
     action_value,
     as_discount,
     discounted_sum,
-    expectation,
+    end_endless,
     find_endless,
     occupancy,
     policy_chain,
-    policy_value,
     start_value,
 )
 from pgjax.environments.tabular import TabularMDP, on_device
@@ -55,17 +54,19 @@ def policy_gradient(mdp: TabularMDP, logits: ArrayLike, discount: ArrayLike = 1.
 
     Returns: shape `[O, A]`; 0 where the start value is infinite.
     Raises: ValueError: wrong shape, discount out of range.
-    Cost: two dense solves in S.
+    Cost: S^3.
     Reference: Sutton et al. (2000), Policy gradient methods for RL with function approximation, theorem 1.
         Deviation: under aliasing, the sum goes over states, and q is that of the state.
     """
     logits = _as_logits(mdp, logits)
     policy = jax.nn.softmax(logits)
     finite = jnp.isfinite(start_value(mdp, policy, discount))
-    value, visits = policy_value(mdp, policy, discount), occupancy(mdp, policy, discount)
-    advantage = action_value(mdp, policy, discount) - value[:, None]
-    weight = visits[:, None] * policy_chain(mdp, policy).probability
-    weighted = jnp.where((weight > 0) & finite, weight * advantage, 0)
+    q, probability = action_value(mdp, policy, discount), policy_chain(mdp, policy).probability
+    q = jnp.where(jnp.isfinite(q), q, 0)  # infinite only where no finite start value depends on it
+    gaps = q[:, :, None] - q[:, None, :]
+    advantage = jnp.einsum("sb,sab->sa", probability, gaps, precision="highest")  # q - v would cancel
+    weight = occupancy(mdp, policy, discount)[:, None] * probability
+    weighted = jnp.where((weight > 0) & jnp.isfinite(weight) & finite, weight * advantage, 0)
     return jnp.zeros_like(logits).at[jnp.asarray(mdp.observation)].add(weighted)
 
 
@@ -90,8 +91,8 @@ def reinforce_moments(
     Differentiable in: logits, baseline, discount.
     Reference: Williams (1992), Simple statistical gradient-following algorithms; the second moments are ours.
     """
-    chain, score, baseline, discount = _prepare(mdp, logits, discount, baseline)
-    arrive, reward, transition = chain.action_transition, chain.action_reward, chain.transition
+    chain, ends, score, baseline, discount = _prepare(mdp, logits, discount, baseline)
+    arrive, reward = chain.action_transition, chain.action_reward
 
     def after(value):  # the mean of value [S, ...] in the next state, [S, A, ...]
         return jnp.einsum("sat,t...->sa...", arrive, value, precision="highest")
@@ -102,33 +103,32 @@ def reinforce_moments(
     def times_score(factor):  # [S, A] -> [S, A, D]
         return factor[..., None] * score
 
-    squared = discount**2
-    next_value = after(discounted_sum(transition, chain.reward, discount))
+    twice = discount, discount  # of squares and products
+    next_value = after(discounted_sum(chain, chain.reward, discount))
     q = reward + discount * next_value
     known_square = reward**2 + 2 * discount * reward * next_value
-    q_square = known_square + squared * after(discounted_sum(transition, mean_over_actions(known_square), squared))
-    mean = discounted_sum(transition, mean_over_actions(times_score(q - baseline)), discount)
+    q_square = known_square + discount**2 * after(discounted_sum(chain, mean_over_actions(known_square), *twice))
+    mean = discounted_sum(chain, mean_over_actions(times_score(q - baseline)), discount)
     known = times_score(q_square - baseline * q) + discount * reward[..., None] * after(mean)
-    with_return = discounted_sum(transition, mean_over_actions(known), squared)  # E[g G]
+    with_return = discounted_sum(chain, mean_over_actions(known), *twice)  # E[g G]
     cross = (reward - baseline)[..., None] * after(mean) + discount * after(with_return)  # E[(G - b) g' | s, a]
     outer = jnp.einsum("sai,saj->saij", score, times_score(q_square - 2 * baseline * q + baseline**2))
     mixed = discount * jnp.einsum("sai,saj->saij", score, cross)
-    second = discounted_sum(transition, mean_over_actions(outer + mixed + jnp.swapaxes(mixed, -1, -2)), squared)
+    second = discounted_sum(chain, mean_over_actions(outer + mixed + jnp.swapaxes(mixed, -1, -2)), *twice)
 
     initial, shape = on_device(mdp).initial, np.shape(logits)
     mean = initial @ mean
     covariance = jnp.einsum("s,sij->ij", initial, second, precision="highest") - jnp.outer(mean, mean)
-    ends = _ends(mdp, chain, discount)
-    return GradientMoments(
-        jnp.where(ends, mean, jnp.inf).reshape(shape), jnp.where(ends, covariance, jnp.inf).reshape(shape * 2)
-    )
+    mean = jnp.where(ends, mean, jnp.inf)
+    covariance = jnp.where(ends & ~jnp.isnan(covariance), covariance, jnp.inf)  # nan: out of the dtype's range
+    return GradientMoments(mean.reshape(shape), covariance.reshape(shape * 2))
 
 
 def optimal_baseline(mdp: TabularMDP, logits: ArrayLike, discount: ArrayLike = 1.0) -> Array:
     """The constant baseline with the least total variance of REINFORCE's gradient, shape `[]`.
 
-    The total variance is a quadratic of the baseline, so that one Newton step from 0 is exact. Args, Raises as of
-    `reinforce_moments`.
+    The total variance is a quadratic of the baseline, so that one Newton step from 0 is exact; 0 where the
+    variance is infinite, or the same whatever the baseline. Args, Raises as of `reinforce_moments`.
 
     Reference: Greensmith, Bartlett & Baxter (2004), Variance reduction techniques for gradient estimates.
         Deviation: for the one-episode estimator with the return from each step on.
@@ -138,7 +138,8 @@ def optimal_baseline(mdp: TabularMDP, logits: ArrayLike, discount: ArrayLike = 1
         return reinforce_moments(mdp, logits, discount, baseline=baseline).total_variance
 
     zero = jnp.zeros((), jnp.result_type(float))
-    return zero - jax.grad(total)(zero) / jax.grad(jax.grad(total))(zero)
+    slope, curvature = jax.grad(total)(zero), jax.grad(jax.grad(total))(zero)
+    return jnp.where(curvature > 0, -slope / jnp.where(curvature > 0, curvature, 1), 0)
 
 
 def per_step_mean_gradient(
@@ -164,7 +165,7 @@ def per_step_mean_gradient(
     Differentiable in: logits, baseline, discount.
     """
     check_count("num_nodes", num_nodes)
-    chain, score, baseline, discount = _prepare(mdp, logits, discount, baseline)
+    chain, ends, score, baseline, discount = _prepare(mdp, logits, discount, baseline)
     probability, reward = chain.probability, chain.action_reward
     ending = 1 - jnp.sum(chain.action_transition, axis=-1)
 
@@ -172,18 +173,18 @@ def per_step_mean_gradient(
         return jnp.einsum("sat,t->sa", chain.action_transition, value, precision="highest")
 
     def at(z):
-        length = discounted_sum(chain.transition, z * chain.ending, z)  # E[z^T]
+        length = discounted_sum(chain, z * chain.ending, z)  # E[z^T]
         then = after(length) + ending
         first = z * jnp.sum(probability * reward * then, axis=1)
-        weighted = discounted_sum(chain.transition, first, z * discount)  # E[z^T G]
+        weighted = discounted_sum(chain, first, z, discount)  # E[z^T G]
         signal = probability * ((reward - baseline) * then + discount * after(weighted))
         first = z * jnp.einsum("sa,sad->sd", signal, score, precision="highest")
-        return on_device(mdp).initial @ discounted_sum(chain.transition, first, z * discount) / z
+        return on_device(mdp).initial @ discounted_sum(chain, first, z, discount) / z
 
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)  # on [-1, 1]
     means = jax.lax.map(at, jnp.asarray((nodes + 1) / 2, reward.dtype))
     mean = jnp.einsum("n,nd->d", jnp.asarray(weights / 2, reward.dtype), means, precision="highest")
-    return jnp.where(_ends(mdp, chain, discount), mean, 0).reshape(np.shape(logits))
+    return jnp.where(ends, mean, 0).reshape(np.shape(logits))
 
 
 def _as_logits(mdp: TabularMDP, logits: ArrayLike) -> Array:
@@ -195,23 +196,21 @@ def _as_logits(mdp: TabularMDP, logits: ArrayLike) -> Array:
 
 def _prepare(
     mdp: TabularMDP, logits: ArrayLike, discount: ArrayLike, baseline: ArrayLike
-) -> tuple[Chain, Array, Array, Array]:
-    """The chain, the score of each action in each state `[S, A, D]`, the baseline `[S, 1]`, the discount."""
+) -> tuple[Chain, Array, Array, Array, Array]:
+    """The chain; whether it ends or is discounted; scores of actions `[S, A, D]`; baseline `[S, 1]`; discount."""
     num_states, num_actions = mdp.reward.shape
     if np.shape(baseline) not in ((), (num_states,)):
         raise ValueError(f"baseline must have shape [] or [{num_states}]; got {np.shape(baseline)}")
     policy = jax.nn.softmax(_as_logits(mdp, logits))
     chain = policy_chain(mdp, policy)
     size = np.shape(logits)[0]
-    actions = jnp.eye(num_actions, dtype=policy.dtype)[None] - policy[:, None]  # of one observation [O, A, A]
+    same = jnp.eye(num_actions, dtype=policy.dtype)
+    others = jnp.matmul(policy, 1 - same, precision="highest")  # 1 - policy would cancel
+    actions = others[:, :, None] * same[None] - policy[:, None] * (1 - same)[None]  # of one observation [O, A, A]
     score = jnp.einsum("oab,op->oapb", actions, jnp.eye(size, dtype=policy.dtype))
     score = score.reshape(size, num_actions, size * num_actions)[jnp.asarray(mdp.observation)]
     baseline = jnp.broadcast_to(jnp.asarray(baseline, policy.dtype), (num_states,))[:, None]
-    return chain, score, baseline, as_discount(discount)
-
-
-def _ends(mdp: TabularMDP, chain: Chain, discount: Array) -> Array:
-    """Whether an episode ends with probability 1, or is discounted."""
+    discount, initial = as_discount(discount), on_device(mdp).initial
     recurrent, _, _, reachable = find_endless(chain, discount)
-    endless = jnp.any(reachable & recurrent[None], axis=1)
-    return expectation(on_device(mdp).initial, endless.astype(chain.reward.dtype)) == 0
+    ends = ~jnp.any(reachable & recurrent[None] & (initial > 0)[:, None])
+    return end_endless(chain, recurrent), ends, score, baseline, discount

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from pgjax.environments.tabular import TabularMDP, tabular_mdp
+from pgjax.environments.tabular import TabularMDP, check_number, tabular_mdp
 from pgjax.types import Array, ArrayLike
 
 _NUM_CELLS = 5
@@ -42,6 +42,8 @@ def aliased_gridworld(
     sees the state. A deterministic one without memory never arrives from two of five cells: it walks for ever
     (-inf), or into the skull (-1.8 + 0.4 skull_reward, more than -3.8 where the skull is mild, above -5).
 
+    The environment has no time limit: it is an argument of `rollout`, of the values and of the best policies.
+
     Args:
         skull_reward, treasure_reward: added when the episode ends there.
         step_reward: of every move.
@@ -55,8 +57,7 @@ def aliased_gridworld(
         raise ValueError(f"initial must have shape ({_NUM_CELLS},); got {np.shape(initial)}")
     rewards = {"skull_reward": skull_reward, "treasure_reward": treasure_reward, "step_reward": step_reward}
     for name, value in rewards.items():
-        if not np.isfinite(value):
-            raise ValueError(f"{name} must be finite; got {value}")
+        check_number(name, value)
     num_states = _NUM_CELLS + len(_ENDS)
     transition = np.zeros((num_states, len(Move), num_states))
     reward = np.full((num_states, len(Move)), step_reward, np.float64)

@@ -18,6 +18,7 @@ _MAX_POLICIES = 2**20
 _BLOCK = 1024  # policies evaluated at once
 _MAX_IMPROVEMENTS = 1000
 _TOLERANCE = 1e-11  # of an improvement, relative to the values
+_SLACK = 1e-9  # of a bound, relative to it
 _MAX_LOGIT = 30.0  # no probability rounds to 0
 _NEGLIGIBLE = 1e-7  # a probability that may as well be 0
 
@@ -35,12 +36,14 @@ class Solution(NamedTuple):
 def optimal_policy(mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | None = None) -> Solution:
     """The best of all policies that see the state, by policy iteration, or backward induction from a time limit.
 
-    Policy iteration starts with uniform choices and changes those that another action beats, so that it stays with
-    policies whose episodes end; a row that is uniform at the end has equally good actions.
+    Policy iteration changes choices that another action beats, so that it stays with policies whose values are
+    finite. It starts with uniform choices; with discount 1, where an episode can go on for ever without rewards,
+    with those that do. A row that is uniform at the end has equally good actions.
 
     Args:
         mdp: the environment.
-        discount: gamma in [0, 1]; 1 needs a time limit or an end that uniform choices reach from everywhere.
+        discount: gamma in [0, 1]; 1 needs a time limit, or that these choices lead from everywhere to the end or
+            to where there are no rewards.
         time_limit: steps of an episode, >= 1; None for no limit.
 
     Returns: a `Solution` with policy `[S, A]`; with a time limit `[time_limit, S, A]`, by steps taken.
@@ -53,7 +56,7 @@ def optimal_policy(mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | 
         return _backward_induction(mdp, discount, time_limit)
     mdp = fully_observed(mdp)
     num_states, num_actions = mdp.reward.shape
-    policy = np.full((num_states, num_actions), 1 / num_actions)
+    policy = np.full((num_states, num_actions), 1 / num_actions) if discount < 1 else _without_rewards(mdp)
     with jax.enable_x64(True):
         evaluate = jax.jit(lambda pi: (policy_value(mdp, pi, discount), action_value(mdp, pi, discount)))
         for _ in range(_MAX_IMPROVEMENTS):
@@ -119,7 +122,8 @@ def best_stochastic_policy(
     """The best memoryless policy found by L-BFGS on softmax logits from several starts, with exact gradients.
 
     A local maximum, the best of those found: the problem is NP-hard, so there is no certificate. Probabilities
-    that go to 0 are set to 0 where that loses nothing, so that a deterministic optimum is met exactly.
+    that go to 0 are set to 0 where that loses nothing, so that a deterministic optimum is met exactly. A value
+    above that of `optimal_policy` is rejected as a rounding error.
 
     Args:
         mdp, discount, time_limit: as of `best_deterministic_policy`.
@@ -127,7 +131,8 @@ def best_stochastic_policy(
         seed: of the starts.
 
     Returns: a `Solution` with policy `[O, A]`.
-    Raises: ValueError: discount out of range; time_limit or num_starts < 1; no policy has a finite value.
+    Raises: ValueError: discount out of range; time_limit or num_starts < 1; the uniform policy worth -inf or inf.
+        RuntimeError: every value found is rejected.
     Reference: NP-hard: Littman (1994), Memoryless policies: theoretical limitations and practical results.
     """
     as_discount(discount)
@@ -141,7 +146,11 @@ def best_stochastic_policy(
         if not np.isfinite(loss(starts[0].ravel())[0]):
             raise ValueError(f"discount must be below 1 where an episode may go on for ever; got {discount}")
         found = [_climb(loss, evaluate, start) for start in starts]
-    return max(found, key=lambda solution: solution.value)
+    highest = _highest_value(mdp, discount, time_limit)
+    possible = [solution for solution in found if solution.value <= highest]
+    if not possible:
+        raise RuntimeError(f"every value found is above the highest possible one, {highest}")
+    return max(possible, key=lambda solution: solution.value)
 
 
 def _climb(loss, evaluate, start: np.ndarray) -> Solution:
@@ -160,6 +169,26 @@ def _climb(loss, evaluate, start: np.ndarray) -> Solution:
     cut = np.where(policy > _NEGLIGIBLE, policy, 0)
     cut /= cut.sum(axis=1, keepdims=True)
     return max((Solution(p, float(evaluate(p))) for p in (policy, cut)), key=lambda solution: solution.value)
+
+
+def _without_rewards(mdp: TabularMDP) -> np.ndarray:
+    """Uniform choices `[S, A]` among the actions that can go on for ever without rewards; elsewhere among all."""
+    transition, reward = np.asarray(mdp.transition), np.asarray(mdp.reward)
+    inside, staying = ~np.asarray(mdp.terminal), np.zeros(reward.shape, bool)
+    for _ in range(len(reward)):  # each time without the states that have to leave
+        staying = inside[:, None] & (reward == 0) & ~np.any((transition > 0) & ~inside, axis=-1)
+        inside = staying.any(axis=1)
+    choices = np.where(inside[:, None], staying, True)
+    return choices / choices.sum(axis=1, keepdims=True)
+
+
+def _highest_value(mdp: TabularMDP, discount: float, time_limit: int | None) -> float:
+    """What no policy's value exceeds, up to rounding; inf where that is not known."""
+    try:
+        value = optimal_policy(mdp, discount, time_limit=time_limit).value
+    except (ValueError, RuntimeError):
+        return np.inf
+    return value + _SLACK * (1 + abs(value))
 
 
 def _backward_induction(mdp: TabularMDP, discount: float, time_limit: int) -> Solution:

@@ -97,7 +97,8 @@ def tabular_mdp(
 
     Raises: ValueError: wrong shapes, numbers that are no probabilities, rewards that are not finite.
     """
-    transition, reward, initial = (np.array(x, np.float64) for x in (transition, reward, initial))
+    transition, reward = as_numbers("transition", transition), as_numbers("reward", reward)
+    initial = as_numbers("initial", initial)
     if transition.ndim != 3 or transition.shape[0] != transition.shape[2] or 0 in transition.shape:
         raise ValueError(f"transition must have shape [S, A, S] with S, A >= 1; got {transition.shape}")
     num_states, num_actions, _ = transition.shape
@@ -123,6 +124,34 @@ def tabular_mdp(
     return TabularMDP(transition, reward, initial, observation.astype(np.int32), terminal)  # type: ignore[arg-type]
 
 
+def as_numbers(name: str, value: npt.ArrayLike) -> np.ndarray:
+    """A copy in float64; raise ValueError unless these are numbers, in an array."""
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers; got {value!r}") from error
+
+
+def check_number(name: str, value: npt.ArrayLike) -> None:
+    """Raise ValueError unless the value is one finite number."""
+    number = as_numbers(name, value)
+    if number.shape != () or not np.isfinite(number):
+        raise ValueError(f"{name} must be a finite number; got {value!r}")
+
+
+def check_policy(mdp: TabularMDP, policy: ArrayLike) -> None:
+    """Raise ValueError unless these are probabilities `[O, A]`, as far as the numbers are known."""
+    num_actions = mdp.reward.shape[1]
+    if not isinstance(policy, jax.core.Tracer):
+        policy = as_numbers("policy", policy)
+    if np.ndim(policy) != 2 or np.shape(policy)[1] != num_actions:
+        raise ValueError(f"policy must have shape [O, {num_actions}]; got {np.shape(policy)}")
+    if not isinstance(mdp.observation, jax.core.Tracer) and np.max(mdp.observation) >= np.shape(policy)[0]:
+        raise ValueError(f"policy must have O > {np.max(mdp.observation)} rows; got shape {np.shape(policy)}")
+    if not isinstance(policy, jax.core.Tracer):
+        check_probabilities("policy", np.asarray(policy))
+
+
 def check_probabilities(name: str, value: np.ndarray) -> None:
     """Raise ValueError unless the numbers are at least 0 and sum to 1 over the last axis."""
     if not (np.all(value >= 0) and np.allclose(value.sum(-1), 1, rtol=0, atol=_SUM_TOLERANCE)):
@@ -131,8 +160,10 @@ def check_probabilities(name: str, value: np.ndarray) -> None:
 
 def on_device(mdp: TabularMDP) -> TabularMDP:
     """The same with jax arrays, numbers in JAX's default floating dtype."""
-    numbers = (jnp.asarray(x, jnp.result_type(float)) for x in mdp[:3])
-    return TabularMDP(*numbers, jnp.asarray(mdp.observation, jnp.int32), jnp.asarray(mdp.terminal))
+    transition, reward, initial = (jnp.asarray(x, jnp.result_type(float)) for x in mdp[:3])
+    return TabularMDP(
+        transition, reward, initial, jnp.asarray(mdp.observation, jnp.int32), jnp.asarray(mdp.terminal)
+    )
 
 
 def fully_observed(mdp: TabularMDP) -> TabularMDP:
@@ -140,12 +171,35 @@ def fully_observed(mdp: TabularMDP) -> TabularMDP:
     return mdp._replace(observation=np.arange(mdp.reward.shape[0], dtype=np.int32))  # type: ignore[arg-type]
 
 
-def epsilon_greedy(policy: ArrayLike, epsilon: float) -> Array:
-    """Probabilities (1 - epsilon) policy + epsilon / A, shape `[O, A]`, for epsilon in [0, 1]."""
-    if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon must be in [0, 1]; got {epsilon}")
-    probabilities = jnp.asarray(policy, jnp.result_type(float))
-    return (1 - epsilon) * probabilities + epsilon / probabilities.shape[-1]
+def as_fraction(name: str, value: ArrayLike) -> Array:
+    """A number in [0, 1], shape `[]`, checked where it is known and clipped where it is traced."""
+    if not isinstance(value, jax.core.Tracer):
+        number = as_numbers(name, value)
+        if number.shape == () and not 0 <= number <= 1:
+            raise ValueError(f"{name} must be in [0, 1]; got {value!r}")
+    if np.shape(value) != ():
+        raise ValueError(f"{name} must be a scalar; got shape {np.shape(value)}")
+    return jnp.clip(jnp.asarray(value, jnp.result_type(float)), 0, 1)
+
+
+def epsilon_greedy(policy: ArrayLike, epsilon: ArrayLike) -> Array:
+    """Probabilities (1 - epsilon) policy + epsilon / A, shape `[O, A]`.
+
+    Args:
+        policy: probabilities, shape `[O, A]`.
+        epsilon: in [0, 1], shape `[]`; clipped to that where it is traced.
+
+    Raises: ValueError: wrong shapes, no probabilities (where not traced), epsilon out of range.
+    Differentiable in: policy, epsilon.
+    """
+    epsilon = as_fraction("epsilon", epsilon)
+    if not isinstance(policy, jax.core.Tracer):
+        policy = as_numbers("policy", policy)
+    if np.ndim(policy) != 2 or np.shape(policy)[1] == 0:
+        raise ValueError(f"policy must have shape [O, A], A >= 1; got {np.shape(policy)}")
+    if not isinstance(policy, jax.core.Tracer):
+        check_probabilities("policy", np.asarray(policy))
+    return (1 - epsilon) * jnp.asarray(policy, epsilon.dtype) + epsilon / np.shape(policy)[1]
 
 
 def reset(key: Key, mdp: TabularMDP) -> Array:
@@ -159,15 +213,18 @@ def step(key: Key, mdp: TabularMDP, state: ArrayLike, action: ArrayLike) -> Tran
     Args:
         key: random key, consumed.
         mdp: the environment.
-        state, action: integers, shape `[]`; outside their range the nearest inside it counts.
+        state, action: integers below S and A, shape `[]`.
 
-    Returns: a `Transition`. In a terminal state: the same state, reward 0, terminated.
+    Returns: a `Transition`. In a terminal state: the same state, reward 0, terminated. The reward is nan where a
+    traced state or action is out of range.
+    Raises: ValueError: state or action no integer, or out of range (where not traced).
     """
     mdp = on_device(mdp)
     num_states, num_actions = mdp.reward.shape
+    known = in_range("state", state, num_states) & in_range("action", action, num_actions)
     state, action = jnp.clip(state, 0, num_states - 1), jnp.clip(action, 0, num_actions - 1)
     next_state = _draw(key, mdp.transition[state, action])
-    return Transition(next_state, mdp.reward[state, action], mdp.terminal[next_state])
+    return Transition(next_state, jnp.where(known, mdp.reward[state, action], jnp.nan), mdp.terminal[next_state])
 
 
 def rollout(
@@ -181,27 +238,29 @@ def rollout(
 ) -> tuple[Trajectory, Progress]:
     """Let a policy act for a number of steps, starting a new episode after every end; vmap for more.
 
-    Terminated and truncated are kept apart: only the first makes the value of the next state 0. The last step is
-    usually neither: hand the returned progress to the next call, and the episode goes on.
+    Only terminated, not truncated, makes the value of the next state 0. The last step is usually neither: hand the
+    returned progress to the next call, and the episode goes on.
 
     Args:
         key: random key, consumed.
         mdp: the environment.
-        policy: probabilities of the actions, shape `[O, A]`, or a function (key, observation) -> action.
+        policy: probabilities of the actions, shape `[O, A]`, or a function (key, observation) -> action, an
+            integer below A; the rewards of others are nan.
         num_steps: T >= 1.
         time_limit: steps after which an episode is cut, >= 1; None for no limit.
         start: where an earlier rollout stopped; None for a new episode.
 
     Returns: a `Trajectory` and the `Progress` after its last step.
-    Raises: ValueError: num_steps or time_limit below 1.
+    Raises: ValueError: num_steps or time_limit below 1; policy of another shape or no probabilities (where not
+        traced), or its action no integer `[]`.
     Cost: one scan of T steps; one draw for the action (of a table), the next state and the reset each.
     Differentiable in: nothing.
     """
     check_count("num_steps", num_steps)
     if time_limit is not None:
         check_count("time_limit", time_limit)
+    act = policy if callable(policy) else _sampler(mdp, policy)
     mdp = on_device(mdp)
-    act = policy if callable(policy) else _sampler(policy)
     key_start, key_steps = jax.random.split(key)
     if start is None:
         start = Progress(reset(key_start, mdp), jnp.zeros((), jnp.int32))
@@ -216,25 +275,28 @@ def rollout(
         late = jnp.zeros((), bool) if time_limit is None else elapsed >= time_limit
         truncated = late & ~moved.terminated
         over = moved.terminated | truncated
-        following = Progress(
-            jnp.where(over, reset(key_reset, mdp), moved.state), jnp.where(over, jnp.zeros_like(elapsed), elapsed)
-        )
-        return (key, following), Trajectory(
-            state=progress.state,
-            observation=observation,
-            action=action,
-            reward=moved.reward,
-            next_state=moved.state,
-            next_observation=mdp.observation[moved.state],
-            terminated=moved.terminated,
-            truncated=truncated,
-        )
+        following = Progress(jnp.where(over, reset(key_reset, mdp), moved.state), jnp.where(over, 0, elapsed))
+        seen = mdp.observation[moved.state]
+        before = progress.state, observation, action, moved.reward
+        return (key, following), Trajectory(*before, moved.state, seen, moved.terminated, truncated)
 
     (_, last), trajectory = jax.lax.scan(advance, (key_steps, start), length=num_steps)
     return trajectory, last
 
 
-def _sampler(policy: ArrayLike) -> Callable[[Key, Array], Array]:
+def in_range(name: str, index: ArrayLike, size: int) -> Array:
+    """Whether an index is below the size; raise ValueError where it is known not to be, or no integer `[]`."""
+    kind = np.result_type(index) if not hasattr(index, "dtype") else index.dtype
+    if np.shape(index) != () or not np.issubdtype(kind, np.integer):
+        raise ValueError(f"{name} must be an integer of shape []; got {index!r}")
+    if not isinstance(index, jax.core.Tracer) and not 0 <= int(np.asarray(index)) < size:
+        raise ValueError(f"{name} must be at least 0 and below {size}; got {index!r}")
+    index = jnp.asarray(index)
+    return (index >= 0) & (index < size)
+
+
+def _sampler(mdp: TabularMDP, policy: ArrayLike) -> Callable[[Key, Array], Array]:
+    check_policy(mdp, policy)
     table = jnp.asarray(policy, jnp.result_type(float))
     return lambda key, observation: _draw(key, table[observation])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pgjax.environments.tabular import TabularMDP, tabular_mdp
+from pgjax.environments.tabular import TabularMDP, check_number, tabular_mdp
 
 
 def two_aliased_states(reward: float = 1.0, *, initial: npt.ArrayLike = (0.5, 0.5)) -> TabularMDP:
@@ -27,8 +27,7 @@ def two_aliased_states(reward: float = 1.0, *, initial: npt.ArrayLike = (0.5, 0.
     Reference: Singh, Jaakkola & Jordan (1994), Learning without state-estimation in partially observable Markovian
         decision processes, section 3.
     """
-    if not np.isfinite(reward):
-        raise ValueError(f"reward must be finite; got {reward}")
+    check_number("reward", reward)
     transition = np.zeros((2, 2, 2))
     for state in range(2):
         transition[state, state, 1 - state] = transition[state, 1 - state, state] = 1
