@@ -146,12 +146,12 @@ def test_the_sum_over_all_actions_is_exact(rng):
 
 
 @pytest.mark.parametrize("loss", [losses.pathwise_loss, losses.measure_valued_loss])
-def test_nan_in_padded_steps_reaches_no_gradient(loss, key):
+def test_nan_in_padded_steps_reaches_no_gradient(loss):
     def total(loc, padding):
         states, means = jnp.stack([jnp.float32(0), padding]), jnp.stack([loc, jnp.full_like(loc, padding)])
         pi = DiagonalNormal(means, jnp.zeros((2, 2)))
         objective = lambda state, action: state - jnp.sum(jnp.square(action))  # noqa: E731
-        return loss(key, objective, states, pi, jnp.asarray([1.0, 0.0]))
+        return loss(jax.random.key(0), objective, states, pi, jnp.asarray([1.0, 0.0]))
 
     value, gradient = jax.value_and_grad(total)(jnp.asarray([0.3, -0.4]), jnp.float32(jnp.nan))
     expected = jax.value_and_grad(total)(jnp.asarray([0.3, -0.4]), jnp.float32(0))

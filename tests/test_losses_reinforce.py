@@ -22,7 +22,7 @@ from pgjax import environments, losses
 from pgjax.distributions import Categorical
 
 BEST = 2 - np.sqrt(2)
-NUM_EPISODES = 50_000
+NUM_EPISODES = 120_000
 LOGITS = np.asarray([0.4, -0.7])
 EPISODES = enumerate_episodes()
 
@@ -54,7 +54,7 @@ def test_the_exact_corridor_has_its_known_variances():
 
 @functools.lru_cache
 def corridor_gradients(p):
-    """Gradients of 50,000 episodes in the logit, without baseline and of the scores alone, states and lengths."""
+    """Gradients of 120,000 episodes in the logit, without baseline and of the scores alone, states and lengths."""
     states, actions, ended = corridor_episodes(np.random.default_rng(0), p, NUM_EPISODES)
 
     def loss(logit, action, end, baseline, reward):
@@ -251,7 +251,7 @@ ONES = np.ones(3, np.float32)
         (lambda: losses.leave_one_out_baseline(ONES[:1]), "B >= 2"),
         (
             lambda: losses.optimal_baseline({"a": ONES}, {"b": ONES}),
-            "gradients and scores must be trees of one structure",
+            "trees of one structure",
         ),
         (lambda: losses.optimal_baseline({"a": ONES}, {"a": ONES[:2]}), "of the same shapes"),
     ],
