@@ -174,7 +174,8 @@ def continuous_actions(num_seeds: int, seed: int) -> Values:
         lost = np.asarray(pull_all(jax.random.clone(tuning_keys), tuning, tries))  # the same for all learners
         medians = [np.median(lost[tries == np.float32(x)]) for x in learner.tries[:num_seeds]]
         best = np.full(num_seeds, learner.tries[int(np.argmin(medians))], np.float32)
-        measured[said.CONTINUOUS, name, said.REGRET] = np.asarray(pull_all(jax.random.clone(keys), evaluation, best))
+        lost = pull_all(jax.random.clone(keys), evaluation, best)
+        measured[said.CONTINUOUS, name, said.REGRET] = np.asarray(lost)
     policy = measured[said.CONTINUOUS, "Gaussian policy", said.REGRET]
     for name in said.BANDIT_LEARNERS[1:]:
         lost = measured[said.CONTINUOUS, name, said.REGRET]

@@ -133,14 +133,30 @@ def test_the_sum_over_all_actions_is_exact(rng):
     gradient = jax.grad(
         lambda x: losses.all_actions_loss(Categorical(x, mask), jnp.where(read, values, jnp.nan), weights)
     )(logits)
-    probs = np.float64(Categorical(logits, mask).probs)
+    probs, values = np.float64(Categorical(logits, mask).probs), np.asarray(values)
     mean = np.sum(probs * values, axis=1, keepdims=True)
     np.testing.assert_allclose(gradient, -weights[:, None] * probs * (values - mean), rtol=1e-4, atol=1e-6)
     two = jax.grad(lambda x: losses.all_actions_loss(Categorical(x), values[:, :2]))(logits[:, :2])
     p = np.float64(Categorical(logits[:, :2]).probs[:, 1])
     np.testing.assert_allclose(two[:, 1], -p * (1 - p) * (values[:, 1] - values[:, 0]), rtol=1e-4)
     for pi in (Softmax(values, 0.5), EpsilonGreedy(values, 0.1)):
-        assert losses.all_actions_loss(pi, values) == pytest.approx(-np.sum(pi.probs * values), rel=1e-5)
+        assert losses.all_actions_loss(pi, values) == pytest.approx(
+            -float(np.sum(np.asarray(pi.probs) * values)), rel=1e-5
+        )
+
+
+@pytest.mark.parametrize("loss", [losses.pathwise_loss, losses.measure_valued_loss])
+def test_nan_in_padded_steps_reaches_no_gradient(loss):
+    def total(loc, padding):
+        states, means = jnp.stack([jnp.float32(0), padding]), jnp.stack([loc, jnp.full_like(loc, padding)])
+        pi = DiagonalNormal(means, jnp.zeros((2, 2)))
+        objective = lambda state, action: state - jnp.sum(jnp.square(action))  # noqa: E731
+        return loss(jax.random.key(0), objective, states, pi, jnp.asarray([1.0, 0.0]))
+
+    value, gradient = jax.value_and_grad(total)(jnp.asarray([0.3, -0.4]), jnp.float32(jnp.nan))
+    expected = jax.value_and_grad(total)(jnp.asarray([0.3, -0.4]), jnp.float32(0))
+    assert value == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
 
 
 GAUSSIAN = DiagonalNormal(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32))
@@ -153,6 +169,8 @@ CATEGORICAL = Categorical(np.zeros((2, 3), np.float32))
         (lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), CATEGORICAL), "continuous actions"),
         (lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(2), CATEGORICAL), "DiagonalNormal"),
         (lambda k: losses.pathwise_loss(k, reward, None, DiagonalNormal([0.0], [0.0])), "batch shape"),
+        (lambda k: losses.pathwise_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN), "objective must return a sc"),
+        (lambda k: losses.measure_valued_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN), "objective must return"),
         (lambda k: losses.all_actions_loss(GAUSSIAN, np.zeros((2, 3))), "must be a Categorical"),
         (lambda k: losses.all_actions_loss(CATEGORICAL, np.zeros((2, 2))), "action_values must have shape"),
     ],

@@ -71,8 +71,14 @@ def test_diagnostics_of_small_and_of_extreme_steps(rng):
     assert kl == pytest.approx(np.mean(np.expm1(log_ratio) - log_ratio), rel=1e-3)
     assert losses.ppo_diagnostics(near, old).clip_fraction == 0
     far = losses.ppo_diagnostics(np.append(EXTREMES, -EXTREMES), np.zeros(12, np.float32))
-    assert np.isfinite(far.kl)
-    assert far.clip_fraction == 1
+    assert far.clip_fraction == pytest.approx(1)
+    assert far.kl == np.inf  # actions that were taken and are forbidden now
+    steps = losses.ppo_diagnostics(np.float32([-50, 0, 0]), np.zeros(3, np.float32))
+    assert steps.kl == pytest.approx((np.expm1(-50) + 50) / 3, rel=1e-6)
+    both = losses.ppo_diagnostics(np.float32([-np.inf, -1]), np.float32([-np.inf, -1]))
+    assert both == (0, 0)
+    forbidden = np.float32([-np.inf, -1])
+    assert losses.ppo_loss(forbidden, forbidden, np.ones(2, np.float32)) == -2
     assert losses.ppo_diagnostics(old, old, 0.0) == (0, 0)
     spoiled = np.where(np.arange(100) < 50, near, np.nan)
     assert losses.ppo_diagnostics(spoiled, old, np.arange(100) < 50) == losses.ppo_diagnostics(near[:50], old[:50])

@@ -18,8 +18,8 @@ reals = hnp.arrays(np.float32, T, elements=st.floats(-10, 10, width=32))
 flags = hnp.arrays(bool, T, elements=st.booleans())
 rates = st.floats(0, 1, width=32)
 FUNCTIONS = {
-    "discounted": lambda r, v, w, term, trunc, **_: returns.discounted_returns(
-        r, term, trunc, w, discount=DISCOUNT
+    "discounted": lambda r, v, w, term, trunc, **kwargs: returns.discounted_returns(
+        r, term, trunc, w, discount=DISCOUNT, **kwargs
     ),
     "lambda": lambda r, v, w, term, trunc, **kwargs: returns.lambda_returns(
         r, w, term, trunc, discount=DISCOUNT, lambda_=LAMBDA, **kwargs
@@ -67,7 +67,13 @@ def random_trajectories(rng, num=200):
     """Many trajectories with all mixes of flags."""
     rewards, values, next_values = (rng.normal(size=(num, T)).astype(np.float32) for _ in range(3))
     terminated, truncated = (rng.random((num, T)) < rng.choice([0, 0.2, 0.6], (num, 1)) for _ in range(2))
-    return rewards, values, next_values, terminated, truncated
+    return rewards, values, one_value_a_state(values, next_values, terminated | truncated), terminated, truncated
+
+
+def one_value_a_state(values, next_values, ended):
+    """The next values, which are the values of the next step where an episode goes on."""
+    goes_on = ~ended & (np.arange(T) < T - 1)
+    return np.where(goes_on, np.roll(values, -1, axis=-1), next_values)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -87,6 +93,7 @@ def test_every_mix_of_ends_equals_the_sums_written_out(name, rng):
 @hypothesis.given(reals, reals, reals, flags, flags, rates)
 @hypothesis.settings(max_examples=50)
 def test_gae_between_its_two_ends(rewards, values, next_values, terminated, truncated, discount):
+    next_values = one_value_a_state(values, next_values, terminated | truncated)
     ends = (rewards, values, next_values, terminated, truncated, np.float32(discount))
     monte_carlo = returns.discounted_returns(rewards, terminated, truncated, next_values, discount=discount)
     np.testing.assert_allclose(compiled_gae(*ends, np.float32(1)), monte_carlo - values, rtol=1e-4, atol=1e-3)
@@ -99,6 +106,7 @@ def test_gae_between_its_two_ends(rewards, values, next_values, terminated, trun
 def test_gae_is_linear_in_lambda_returns_and_cuts_at_every_end(
     rewards, values, next_values, terminated, truncated, discount, lambda_
 ):
+    next_values = one_value_a_state(values, next_values, terminated | truncated)
     rates_ = (np.float32(discount), np.float32(lambda_))
     whole = compiled_gae(rewards, values, next_values, terminated, truncated, *rates_)
     targets = returns.lambda_returns(
@@ -110,6 +118,23 @@ def test_gae_is_linear_in_lambda_returns_and_cuts_at_every_end(
         np.testing.assert_array_equal(
             compiled_gae(*other, terminated, truncated, *rates_)[: end + 1], whole[: end + 1]
         )
+
+
+def test_gae_sums_td_errors_whoever_valued_the_next_states(rng):
+    rewards, values, next_values, terminated, truncated = (x[0] for x in random_trajectories(rng))
+    next_values, expected, after = rng.normal(size=T).astype(np.float32), np.zeros(T), 0.0
+    for t in reversed(range(T)):
+        delta = rewards[t] + DISCOUNT * (0 if terminated[t] else next_values[t]) - values[t]
+        after = delta + (0 if terminated[t] or truncated[t] else DISCOUNT * LAMBDA * after)
+        expected[t] = after
+    found = FUNCTIONS["gae"](rewards, values, next_values, terminated, truncated)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_returns_of_whole_episodes_read_the_next_value_at_the_end_alone():
+    spoiled = jnp.asarray([jnp.nan, jnp.inf, 1.0])
+    found = returns.discounted_returns(jnp.ones(3), None, None, spoiled, discount=0.9)
+    np.testing.assert_allclose(found, [1 + 0.9 * (1 + 0.9 * 1.9), 1 + 0.9 * 1.9, 1.9], rtol=1e-6)
 
 
 def test_truncated_bootstraps_from_the_true_next_state_and_terminated_does_not():
@@ -142,11 +167,16 @@ def test_no_gradient_leaks_unless_it_is_asked_for(name, rng):
 
     for gradient in jax.grad(total)(arrays):
         np.testing.assert_array_equal(gradient, 0)
-    if name != "discounted":
-        open_gradients = jax.grad(functools.partial(total, stop_gradient=False))(arrays)
-        assert np.all(open_gradients[0] > 0)
-        assert np.any(open_gradients[2] != 0)
-        np.testing.assert_allclose(open_gradients[1], -1.0 if name == "gae" else 0.0)
+    open_gradients = jax.grad(functools.partial(total, stop_gradient=False))(arrays)
+    assert np.all(open_gradients[0] > 0)
+    assert open_gradients[2][-1] != 0
+    if name == "gae":  # each value is taken off its own step's error, and with that off the sums before
+        steps = np.arange(T)
+        np.testing.assert_allclose(
+            open_gradients[1], [-np.sum((DISCOUNT * LAMBDA) ** steps[: t + 1]) for t in steps], rtol=1e-5
+        )
+    else:
+        np.testing.assert_array_equal(open_gradients[1], 0)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

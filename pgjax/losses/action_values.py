@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from pgjax import noise
 from pgjax.distributions import Categorical, DiagonalNormal
-from pgjax.distributions.base import as_float_array, widen
+from pgjax.distributions.base import as_array, as_float_array, widen
 from pgjax.distributions.normal import over_std, times_std
 from pgjax.losses.policy_gradient import weighted_sum
 from pgjax.returns.arrays import as_scalar, as_step_weights
@@ -82,7 +82,8 @@ def pathwise_loss(
     if not jnp.issubdtype(pi.dtype, jnp.floating):
         raise ValueError(f"pi must have continuous actions, through which a derivative can pass; got {pi!r}")
     actions, log_probs = pi.sample_and_log_prob(seed=key)
-    values, log_probs = widen(jax.vmap(objective)(states, actions), log_probs)
+    states, actions = _without_padding(weights, states, actions)
+    values, log_probs = widen(jax.vmap(_scalar(objective))(states, actions), log_probs)
     return -weighted_sum(values - as_scalar("temperature", temperature, values) * log_probs, weights)
 
 
@@ -117,8 +118,9 @@ def measure_valued_loss(
     if not isinstance(pi, DiagonalNormal):
         raise ValueError(f"pi must be a DiagonalNormal; got {pi!r}")
     loc, log_std = widen(pi.loc, pi.log_std)
+    states, loc, log_std = _without_padding(weights, states, loc, log_std)
     z = noise.normal(key, (loc.shape[0], 3, loc.shape[1]), loc.dtype)
-    differences = jax.vmap(lambda *one: _measure_valued(objective, *one))
+    differences = jax.vmap(lambda *one: _measure_valued(_scalar(objective), *one))
     of_mean, of_log_std, values = differences(*jax.lax.stop_gradient((states, loc, log_std, z)))
     # The value's derivative is put in by hand: each difference times the parameter, which is worth 0.
     change = of_mean * (loc - jax.lax.stop_gradient(loc))
@@ -143,6 +145,30 @@ def _measure_valued(objective: Objective, state: Any, loc: Array, log_std: Array
     value = evaluate(z[0])
     of_mean = over_std(evaluate_replaced(weibull) - evaluate_replaced(-weibull), log_std)
     return of_mean / math.sqrt(2 * math.pi), evaluate_replaced(maxwell) - value, value
+
+
+def _without_padding(weights: ArrayLike, *trees: Any) -> tuple[Any, ...]:
+    """Trees of arrays `[T, ...]` with 0 at steps of weight 0: no NaN there can reach a gradient."""
+    padding = as_array("weights", weights) == 0
+
+    def clean(leaf: ArrayLike) -> Array:
+        array = jnp.asarray(leaf)
+        at = padding if padding.ndim == 0 else padding.reshape(-1, *(1,) * (array.ndim - 1))
+        return jnp.where(at, jnp.zeros((), array.dtype), array)
+
+    return tuple(jax.tree.map(clean, tree) for tree in trees)
+
+
+def _scalar(objective: Objective) -> Objective:
+    """The objective, its value checked to be one number."""
+
+    def checked(state: Any, action: Array) -> Array:
+        value = objective(state, action)
+        if jnp.shape(value) != ():
+            raise ValueError(f"objective must return a scalar; got shape {jnp.shape(value)}")
+        return value
+
+    return checked
 
 
 def _check_batch(pi: distrax.Distribution) -> None:

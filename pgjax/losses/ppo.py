@@ -73,7 +73,8 @@ def ppo_diagnostics(
 
     clip_fraction = mean of [|rho_t - 1| > epsilon],   kl = mean of rho_t - 1 - log rho_t
 
-    The estimate of the divergence is unbiased and never negative, and has full relative accuracy for small steps.
+    The estimate of the divergence is never negative, with full relative accuracy for small steps; it is unbiased
+    as long as no log ratio is above 20, where they are held. An action that both policies forbid counts 0.
 
     Args:
         log_probs, old_log_probs, clip_range: as for `ppo_loss`.
@@ -88,10 +89,18 @@ def ppo_diagnostics(
     weights = as_step_weights("weights", weights, log_probs)
     total = jnp.sum(weights)
     weights = weights / jnp.where(total > 0, total, 1)
-    log_ratio = _log_ratio(*jax.lax.stop_gradient(without_padding(weights, log_probs, old_log_probs)))
+    log_probs, old_log_probs = jax.lax.stop_gradient(without_padding(weights, log_probs, old_log_probs))
+    log_ratio = jnp.minimum(_difference(log_probs, old_log_probs), _MAX_LOG_RATIO)
     outside = jnp.abs(jnp.expm1(log_ratio)) > as_scalar("clip_range", clip_range, log_probs)
     return PPODiagnostics(jnp.sum(jnp.where(outside, weights, 0)), jnp.sum(weights * expm1_minus(log_ratio)))
 
 
 def _log_ratio(log_probs: Array, old_log_probs: Array) -> Array:
-    return jnp.clip(log_probs - jax.lax.stop_gradient(old_log_probs), -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    return jnp.clip(_difference(log_probs, old_log_probs), -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+
+
+def _difference(log_probs: Array, old_log_probs: Array) -> Array:
+    """log pi - log pi_old, 0 for actions that both forbid."""
+    old_log_probs = jax.lax.stop_gradient(old_log_probs)
+    forbidden = (log_probs == -jnp.inf) & (old_log_probs == -jnp.inf)
+    return jnp.where(forbidden, 0, log_probs) - jnp.where(forbidden, 0, old_log_probs)

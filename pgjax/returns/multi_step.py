@@ -89,7 +89,8 @@ def lambda_returns(
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
     bootstrap, cut = _ends(bootstrap, terminated, truncated)
     gamma, decay = as_scalar("discount", discount, rewards), as_scalar("lambda_", lambda_, rewards)
-    ahead = jnp.where(cut, bootstrap, (1 - decay) * bootstrap)
+    mixed = jnp.where(decay == 1, 0, (1 - decay) * bootstrap)  # not read, so that NaN there does not matter
+    ahead = jnp.where(cut, bootstrap, mixed)
     returns = _sum_backward(rewards + gamma * ahead, gamma * decay, cut)
     return jax.lax.stop_gradient(returns) if stop_gradient else returns
 
@@ -114,7 +115,7 @@ def n_step_returns(
 
     Returns: shape `[T]`.
     Raises: ValueError: shapes that do not fit, num_steps below 1.
-    Cost: n T multiplications and additions.
+    Cost: min(n, T) T multiplications and additions.
     Differentiable in: nothing; with `stop_gradient=False` rewards, next_values.
     Reference: Sutton & Barto (2018), Reinforcement learning, equation 7.1.
     """
@@ -122,7 +123,7 @@ def n_step_returns(
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
     bootstrap, cut = _ends(bootstrap, terminated, truncated)
     gamma = as_scalar("discount", discount, rewards)
-    returns = _sum_steps(rewards, bootstrap, cut, gamma, num_steps)
+    returns = _sum_steps(rewards, bootstrap, cut, gamma, min(num_steps, len(rewards)))
     return jax.lax.stop_gradient(returns) if stop_gradient else returns
 
 
@@ -141,8 +142,9 @@ def gae(
 
     A_t = delta_t + gamma lambda A_{t+1},   delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
 
-    lambda = 0 gives the TD errors, lambda = 1 the discounted returns less the values. A + V are the lambda
-    returns, the usual targets of V.
+    lambda = 0 gives the TD errors. Where an episode goes on, a state has one value: next_values[t] is values[t+1].
+    Then lambda = 1 gives the discounted returns less the values, and A + V are the lambda returns, the usual
+    targets of V; with next values of another network neither is so.
 
     Args:
         rewards: r, shape `[T]`.

@@ -38,7 +38,7 @@ def discount_weights(ended: ArrayLike, *, discount: ArrayLike, first_step: Array
     ended = _as_ended(ended)
     step = jnp.arange(len(ended), dtype=jnp.int32)
     starts = jnp.concatenate([jnp.zeros(1, bool), ended])[:-1]
-    first = -jnp.asarray(first_step).astype(jnp.int32)
+    first = -as_scalar("first_step", first_step, step.astype(float)).astype(jnp.int32)
     start = jax.lax.cummax(jnp.where(starts, step, first))
     powers = (step - start).astype(float)
     return as_scalar("discount", discount, powers) ** powers
