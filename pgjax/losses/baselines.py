@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -49,7 +51,7 @@ def optimal_baseline(gradients: Params, scores: Params) -> Array:
     Reference: Greensmith, Bartlett & Baxter (2004), Variance reduction techniques for gradient estimates in
         reinforcement learning, theorem 8. Deviation: each episode's baseline leaves that episode out.
     """
-    structures = [jax.tree.structure(tree) for tree in (gradients, scores)]
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (gradients, scores)]
     if structures[0] != structures[1]:
         raise ValueError(f"gradients and scores must be trees of one structure; got {structures}")
     shapes, score_shapes = ([jnp.shape(x) for x in jax.tree.leaves(tree)] for tree in (gradients, scores))
