@@ -145,6 +145,44 @@ def test_no_gradient_no_step_and_many_iterations_no_nan():
         np.testing.assert_allclose(log_std, size / 2, rtol=1e-5)
 
 
+def test_the_gradients_size_does_not_matter_and_nan_is_not_hidden():
+    def double(v):
+        return 2 * v
+
+    for size in (1e-30, 1e-20, 1.0, 1e20, 1e37):
+        gradient = jnp.full(2, size, jnp.float32)
+        found = losses.natural_gradient(double, gradient, damping=0.0)
+        np.testing.assert_allclose(found / gradient, 0.5, rtol=1e-6)
+    assert np.all(np.isnan(losses.natural_gradient(double, jnp.asarray([jnp.nan, 1.0]))))
+
+
+def test_a_singular_fisher_matrix_needs_no_damping_where_the_gradient_is_in_its_range():
+    """Of four logits only three count; further iterations must not blow up the fourth's rounding."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        logits, values = (jnp.asarray(rng.normal(size=4), jnp.float32) for _ in range(2))
+        gradient = jax.grad(lambda x, values=values: jnp.vdot(jax.nn.softmax(x), values))(logits)
+        found = losses.natural_gradient(losses.kl_fisher(Categorical, logits), gradient, damping=0.0)
+        centered = values - jnp.mean(values)
+        np.testing.assert_allclose(found - jnp.mean(found), centered, rtol=2e-2, atol=2e-2)
+
+
+def test_trees_of_mixed_precision_are_solved_in_float32():
+    gradient = {"a": jnp.ones(2, jnp.bfloat16), "b": jnp.ones(3, jnp.float32)}
+    found = losses.natural_gradient(lambda v: v, gradient, damping=0.1)
+    assert jax.tree.map(lambda x: x.dtype, found) == jax.tree.map(lambda x: x.dtype, gradient)
+    np.testing.assert_allclose(found["b"], 1 / 1.1, rtol=1e-6)
+    np.testing.assert_allclose(np.float32(found["a"]), 1 / 1.1, rtol=4e-3)
+
+
+@pytest.mark.parametrize("gradient", [{}, {"a": np.ones(2, np.int32)}])
+def test_gradients_without_floating_numbers_are_refused_by_name(gradient):
+    with pytest.raises(ValueError, match="gradient must be a tree of floating arrays"):
+        losses.natural_gradient(lambda v: v, gradient)
+    with pytest.raises(ValueError, match="damping must not be negative"):
+        losses.natural_gradient(lambda v: v, np.ones(2, np.float32), damping=np.float32(-1))
+
+
 def test_bad_arguments_are_refused_by_name():
     params = jnp.zeros(2)
     with pytest.raises(ValueError, match="num_iterations must be"):
