@@ -18,8 +18,8 @@ reals = hnp.arrays(np.float32, T, elements=st.floats(-10, 10, width=32))
 flags = hnp.arrays(bool, T, elements=st.booleans())
 rates = st.floats(0, 1, width=32)
 FUNCTIONS = {
-    "discounted": lambda r, v, w, term, trunc, **_: returns.discounted_returns(
-        r, term, trunc, w, discount=DISCOUNT
+    "discounted": lambda r, v, w, term, trunc, **kwargs: returns.discounted_returns(
+        r, term, trunc, w, discount=DISCOUNT, **kwargs
     ),
     "lambda": lambda r, v, w, term, trunc, **kwargs: returns.lambda_returns(
         r, w, term, trunc, discount=DISCOUNT, lambda_=LAMBDA, **kwargs
@@ -63,6 +63,26 @@ def lambda_return(rewards, next_values, terminated, truncated, discount, lambda_
     return np.einsum("n,nt->t", weights, n_step)
 
 
+def summed_deltas(rewards, values, next_values, terminated, truncated, discount, lambda_):
+    """Sum (gamma lambda)^k delta_{t+k} up to the first end, by the definition: O(T^2), float64."""
+    result = np.zeros(len(rewards))
+    for t in range(len(rewards)):
+        for k in range(len(rewards) - t):
+            following = 0 if terminated[t + k] else next_values[t + k]
+            delta = rewards[t + k] + discount * following - values[t + k]
+            result[t] += (discount * lambda_) ** k * delta
+            if terminated[t + k] or truncated[t + k]:
+                break
+    return result
+
+
+def agreeing(values, next_values, terminated, truncated):
+    """The next values, with V(s_{t+1}) the same number as values[t + 1] wherever the episode goes on."""
+    inside = ~np.asarray(terminated | truncated)[..., :-1]
+    following = np.where(inside, values[..., 1:], next_values[..., :-1])
+    return np.append(following, next_values[..., -1:], axis=-1)
+
+
 def random_trajectories(rng, num=200):
     """Many trajectories with all mixes of flags."""
     rewards, values, next_values = (rng.normal(size=(num, T)).astype(np.float32) for _ in range(3))
@@ -79,7 +99,7 @@ def test_every_mix_of_ends_equals_the_sums_written_out(name, rng):
             "discounted": lambda: written_out(r, w, term, trunc, DISCOUNT, T),  # noqa: B023
             "lambda": lambda: lambda_return(r, w, term, trunc, DISCOUNT, LAMBDA),  # noqa: B023
             "n_step": lambda: written_out(r, w, term, trunc, DISCOUNT, NUM_STEPS),  # noqa: B023
-            "gae": lambda: lambda_return(r, w, term, trunc, DISCOUNT, LAMBDA) - v,  # noqa: B023
+            "gae": lambda: summed_deltas(r, v, w, term, trunc, DISCOUNT, LAMBDA),  # noqa: B023
         }[name]()
         np.testing.assert_allclose(given[row], expected, rtol=1e-5, atol=1e-5)
 
@@ -87,6 +107,7 @@ def test_every_mix_of_ends_equals_the_sums_written_out(name, rng):
 @hypothesis.given(reals, reals, reals, flags, flags, rates)
 @hypothesis.settings(max_examples=50)
 def test_gae_between_its_two_ends(rewards, values, next_values, terminated, truncated, discount):
+    next_values = agreeing(values, next_values, terminated, truncated)
     ends = (rewards, values, next_values, terminated, truncated, np.float32(discount))
     monte_carlo = returns.discounted_returns(rewards, terminated, truncated, next_values, discount=discount)
     np.testing.assert_allclose(compiled_gae(*ends, np.float32(1)), monte_carlo - values, rtol=1e-4, atol=1e-3)
@@ -99,6 +120,7 @@ def test_gae_between_its_two_ends(rewards, values, next_values, terminated, trun
 def test_gae_is_linear_in_lambda_returns_and_cuts_at_every_end(
     rewards, values, next_values, terminated, truncated, discount, lambda_
 ):
+    next_values = agreeing(values, next_values, terminated, truncated)
     rates_ = (np.float32(discount), np.float32(lambda_))
     whole = compiled_gae(rewards, values, next_values, terminated, truncated, *rates_)
     targets = returns.lambda_returns(
@@ -142,11 +164,16 @@ def test_no_gradient_leaks_unless_it_is_asked_for(name, rng):
 
     for gradient in jax.grad(total)(arrays):
         np.testing.assert_array_equal(gradient, 0)
-    if name != "discounted":
-        open_gradients = jax.grad(functools.partial(total, stop_gradient=False))(arrays)
-        assert np.all(open_gradients[0] > 0)
-        assert np.any(open_gradients[2] != 0)
-        np.testing.assert_allclose(open_gradients[1], -1.0 if name == "gae" else 0.0)
+    open_gradients = jax.grad(functools.partial(total, stop_gradient=False))(arrays)
+    assert np.all(open_gradients[0] > 0)
+    assert np.any(open_gradients[2] != 0)
+    of_values = -np.cumsum((DISCOUNT * LAMBDA) ** np.arange(T)) if name == "gae" else np.zeros(T)
+    np.testing.assert_allclose(open_gradients[1], of_values, rtol=1e-5)
+    if name == "discounted":
+        by_rewards = [np.sum(DISCOUNT ** np.arange(t + 1)) for t in range(T)]
+        np.testing.assert_allclose(open_gradients[0], by_rewards, rtol=1e-5)
+        np.testing.assert_array_equal(open_gradients[2][:-1], 0)
+        np.testing.assert_allclose(open_gradients[2][-1], DISCOUNT * by_rewards[-1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

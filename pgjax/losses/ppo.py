@@ -87,10 +87,11 @@ def ppo_diagnostics(
     log_probs, old_log_probs = as_steps(log_probs=log_probs, old_log_probs=old_log_probs)
     weights = as_step_weights("weights", weights, log_probs)
     total = jnp.sum(weights)
-    weights = weights / jnp.where(total > 0, total, 1)
+    total = jnp.where(total > 0, total, 1)
     log_ratio = _log_ratio(*jax.lax.stop_gradient(without_padding(weights, log_probs, old_log_probs)))
     outside = jnp.abs(jnp.expm1(log_ratio)) > as_scalar("clip_range", clip_range, log_probs)
-    return PPODiagnostics(jnp.sum(jnp.where(outside, weights, 0)), jnp.sum(weights * expm1_minus(log_ratio)))
+    sums = jnp.sum(jnp.where(outside, weights, 0)), jnp.sum(weights * expm1_minus(log_ratio))
+    return PPODiagnostics(sums[0] / total, sums[1] / total)
 
 
 def _log_ratio(log_probs: Array, old_log_probs: Array) -> Array:

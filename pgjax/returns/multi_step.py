@@ -141,8 +141,9 @@ def gae(
 
     A_t = delta_t + gamma lambda A_{t+1},   delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
 
-    lambda = 0 gives the TD errors, lambda = 1 the discounted returns less the values. A + V are the lambda
-    returns, the usual targets of V.
+    lambda = 0 gives the TD errors. Where next_values[t] is values[t + 1] inside an episode, as for values of one
+    network on the same observations, lambda = 1 gives the discounted returns less the values, and A + V are the
+    lambda returns, the usual targets of V.
 
     Args:
         rewards: r, shape `[T]`.
