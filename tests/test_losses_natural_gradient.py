@@ -1,5 +1,6 @@
 """Natural gradients: Fisher products and solutions against the matrix written out."""
 
+import functools
 import itertools
 
 import jax
@@ -145,11 +146,47 @@ def test_no_gradient_no_step_and_many_iterations_no_nan():
         np.testing.assert_allclose(log_std, size / 2, rtol=1e-5)
 
 
+def test_nothing_is_hidden_in_extreme_gradients():
+    matrix = jnp.asarray([[2.0, 0.5], [0.5, 1.0]])
+    solve = functools.partial(losses.natural_gradient, lambda x: matrix @ x, damping=0.0)
+    assert np.all(np.isnan(solve(jnp.asarray([jnp.nan, 1.0]))))
+    expected = np.linalg.solve(np.float64(matrix), [1.0, 3.0])
+    for size in (1e20, 1e-20, 1e37):
+        given = np.float64(solve(jnp.float32(size) * jnp.asarray([1.0, 3.0])))
+        np.testing.assert_allclose(given / size, expected, rtol=1e-5)
+    for gradient in ([1.0, 1.0, 1.0], [0.0, 0.0, 1.0]):  # the third direction has no curvature
+        singular = jnp.diag(jnp.asarray([1.0, 3.0, 0.0]))
+        given = losses.natural_gradient(lambda x: singular @ x, jnp.asarray(gradient), damping=0.0)  # noqa: B023
+        assert np.all(np.abs(given) < 100)
+
+
+def test_mixed_and_narrow_dtypes_are_solved_in_float32():
+    curvature = {"a": jnp.float32(3), "b": jnp.asarray(0.37, jnp.bfloat16)}
+
+    def fisher(x):
+        return jax.tree.map(lambda c, x: c * x, curvature, x)
+
+    gradient = {"a": jnp.ones(2), "b": jnp.ones(3, jnp.bfloat16)}
+    given = losses.natural_gradient(fisher, gradient, damping=0.001)
+    assert {name: x.dtype for name, x in given.items()} == {"a": jnp.float32, "b": jnp.bfloat16}
+    np.testing.assert_allclose(given["a"], 1 / 3.001, rtol=1e-2)
+    np.testing.assert_allclose(np.float32(given["b"]), 1 / 0.371, rtol=1e-2)
+
+
 def test_bad_arguments_are_refused_by_name():
     params = jnp.zeros(2)
     with pytest.raises(ValueError, match="num_iterations must be"):
         losses.natural_gradient(lambda x: x, params, num_iterations=0)
-    with pytest.raises(ValueError, match="damping must not be negative"):
+    with pytest.raises(ValueError, match="damping must be"):
         losses.natural_gradient(lambda x: x, params, damping=-1.0)
+    with pytest.raises(ValueError, match="damping must be"):
+        losses.natural_gradient(lambda x: x, params, damping=np.float32(-1))
+    for empty in ({}, jnp.zeros(2, jnp.int32)):
+        with pytest.raises(ValueError, match="gradient must be a tree"):
+            losses.natural_gradient(lambda x: x, empty)
+    with pytest.raises(ValueError, match="params must be a tree"):
+        losses.kl_fisher(lambda x: DiagonalNormal(x, x), {})
+    with pytest.raises(ValueError, match="params must give a policy"):
+        losses.kl_fisher(lambda x: DiagonalNormal(*x), (jnp.zeros((0, 2)), jnp.zeros((0, 2))))
     with pytest.raises(ValueError, match="weights must be a scalar"):
         losses.score_fisher(lambda x: x, params, jnp.ones(3))
