@@ -169,6 +169,63 @@ def test_entropy_in_the_objective_counts_what_comes_later():
         assert np.max(np.abs(expected_update(LOGITS, bonus_alone) + exact)) > 0.01
 
 
+def written_out_gradients(discount, temperature, values, coefficient):
+    """Each episode's ascent direction `[num, 2]` by hand: temperature in the returns, coefficient in the bonus."""
+    p = 1 / (1 + np.exp(-LOGITS))
+    entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    entropy_slope = -LOGITS * p * (1 - p)
+    result = np.zeros((len(EPISODES.actions), 2))
+    for i, (states, actions, rewards, inside) in enumerate(
+        zip(EPISODES.states, EPISODES.actions, EPISODES.rewards, EPISODES.inside, strict=True)
+    ):
+        length, after = int(np.sum(inside)), 0.0
+        for t in reversed(range(length)):
+            s = states[t]
+            after = rewards[t] + temperature * entropy[s] + discount * after
+            direction = (after - values[s]) * (actions[t] - p[s]) + coefficient * entropy_slope[s]
+            result[i, s] += discount**t * direction
+    return result
+
+
+@pytest.mark.parametrize("name", ["entropy_regularized", "actor_critic"])
+def test_mean_and_variance_are_the_exact_ones_by_enumeration(name):
+    discount, coefficient, values = 0.6, 0.5, np.asarray([0.4, -1.1])
+
+    def loss(logits, i):
+        log_probs, entropies = EPISODES.log_probs(logits)[i], EPISODES.entropies(logits)[i]
+        rewards, ended = EPISODES.rewards[i], EPISODES.ended[i]
+        if name == "entropy_regularized":
+            return losses.entropy_regularized_loss(
+                log_probs, entropies, rewards, ended, discount=discount, temperature=coefficient
+            )
+        now = values[EPISODES.states[i]]
+        following = np.append(now[1:], 0.0)
+        advantages = returns.gae(rewards, now, following, ended, discount=discount, lambda_=1.0)
+        weights = returns.padding_weights(ended) * returns.discount_weights(ended, discount=discount)
+        return losses.actor_critic_loss(
+            log_probs, advantages, now, now, entropies, weights, entropy_coefficient=coefficient
+        )
+
+    with jax.enable_x64(True):
+        given = -np.stack([jax.grad(loss)(jnp.asarray(LOGITS), i) for i in range(len(EPISODES.actions))])
+        probabilities = np.asarray(EPISODES.probabilities(LOGITS))
+        exact = np.asarray(jax.grad(EPISODES.objective)(LOGITS, discount, coefficient))
+        plain = np.asarray(jax.grad(EPISODES.objective)(LOGITS, discount))
+    regularized = name == "entropy_regularized"
+    ours = written_out_gradients(
+        discount, coefficient if regularized else 0.0, np.zeros(2) if regularized else values, coefficient
+    )
+    mean = probabilities @ given
+    np.testing.assert_allclose(mean, probabilities @ ours, rtol=1e-10)
+    np.testing.assert_allclose(probabilities @ (given - mean) ** 2, probabilities @ (ours - mean) ** 2, rtol=1e-10)
+    if regularized:
+        np.testing.assert_allclose(mean, exact, rtol=1e-10)
+    else:  # the bonus is no part of the return's gradient
+        np.testing.assert_allclose(
+            probabilities @ written_out_gradients(discount, 0.0, values, 0.0), plain, rtol=1e-10
+        )
+
+
 def expected_batch_update(baselines_of, num=3):
     """The exact expectation over batches of episodes, their baselines estimated from the batch."""
     batches = np.asarray(list(itertools.product(range(len(EPISODES.actions)), repeat=num)))
@@ -244,6 +301,11 @@ ONES = np.ones(3, np.float32)
         (lambda: losses.leave_one_out_baseline(ONES[:1]), "B >= 2"),
         (lambda: losses.optimal_baseline({"a": ONES}, {"b": ONES}), "scores must be a tree like gradients"),
         (lambda: losses.optimal_baseline({"a": ONES}, {"a": ONES[:2]}), "of the same shapes"),
+        (lambda: losses.reinforce_loss(ONES, ONES, discount=1.5), "discount must be"),
+        (
+            lambda: losses.entropy_regularized_loss(ONES, ONES, ONES, discount=1.0, temperature=-1),
+            "temperature must be",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, message):

@@ -155,6 +155,18 @@ def test_nan_after_the_end_stays_there(name, rng):
     np.testing.assert_array_equal(given[:8], FUNCTIONS[name](rewards, values, next_values, end, none)[:8])
 
 
+def test_next_values_that_are_not_read_may_hold_anything():
+    nothing = np.float32([np.nan, np.inf, 1])
+    given = returns.discounted_returns(np.ones(3, np.float32), None, None, nothing, discount=0.9)
+    np.testing.assert_allclose(given, [1 + 0.9 * (1 + 0.9 * 1.9), 1 + 0.9 * 1.9, 1.9], rtol=1e-6)
+
+
+def test_many_more_steps_than_there_are_change_nothing():
+    ones = np.ones(3, np.float32)
+    given = returns.n_step_returns(ones, ones, discount=0.5, num_steps=2**30)
+    np.testing.assert_allclose(given, returns.discounted_returns(ones, None, None, ones, discount=0.5))
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_gradient_leaks_unless_it_is_asked_for(name, rng):
     arrays, none = [jnp.asarray(x[0]) for x in random_trajectories(rng)[:3]], jnp.zeros(T, bool)
@@ -216,6 +228,17 @@ ONES = np.ones(3, np.float32)
         ),
         (lambda: returns.n_step_returns(ONES, ONES, discount=1.0, num_steps=0), "num_steps must be an integer"),
         (lambda: returns.padding_weights(np.ones((2, 3))), "ended must have shape"),
+        (lambda: returns.padding_weights("abc"), "ended must be"),
+        (lambda: returns.padding_weights(None), "ended must be"),
+        (lambda: returns.padding_weights([[1], [1, 2]]), "ended must be"),
+        (lambda: returns.discount_weights(ONES, discount=1.0, first_step=[1, 2, 3]), "first_step must be"),
+        (lambda: returns.discount_weights(ONES, discount=1.0, first_step=-1), "first_step must be"),
+        (lambda: returns.discount_weights(ONES, discount=1.5), "discount must be"),
+        (lambda: returns.discounted_returns(ONES, discount=-1.0), "discount must be"),
+        (lambda: returns.discounted_returns(ONES, discount=np.float32(np.nan)), "discount must be"),
+        (lambda: returns.discounted_returns(ONES, discount="a"), "discount must be"),
+        (lambda: returns.lambda_returns(ONES, ONES, discount=1.0, lambda_=2.0), "lambda_ must be"),
+        (lambda: returns.n_step_returns(ONES, ONES, discount=1.5, num_steps=1), "discount must be"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, message):

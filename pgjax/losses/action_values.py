@@ -66,11 +66,11 @@ def pathwise_loss(
         objective: Q(state, action) of one state and one action `[N]`, differentiable in the action.
         states: a tree of arrays `[T, ...]`.
         pi: the policy at these states, batch shape `[T]`: any whose samples are reparameterized.
-        weights: w, a scalar or `[T]`; a step of weight 0 has no part, whatever numbers its state and policy hold.
+        weights: w, a scalar or `[T]`; a step of weight 0 has no part, whatever its state and policy hold.
         temperature: tau, of the entropy in the objective, as in soft actor-critic.
 
     Returns: the loss, a scalar; minus an unbiased estimate of the objective.
-    Raises: ValueError: actions that are integers, an objective that is no scalar, a temperature known and negative,
+    Raises: ValueError: actions that are integers, an objective that is no scalar, a negative temperature,
         shapes that do not fit.
     Cost: T evaluations of the objective and of its gradient.
     Differentiable in: pi (and in what the objective closes over: differentiate in the policy's parameters only).

@@ -38,15 +38,15 @@ def measure_valued_loss(
 
     A full covariance has the same differences in z, a = mu + L z, and those of z_i times z_j for L^-1 dL_ij, i > j.
     A squashed Gaussian has those of Q(s, squash(u)). Of discrete actions, sum_k dp_k Q(a; k) over all choices k of
-    one factor, the others sampled: exact for a single factor.
+    one factor, the others sampled: exact for one factor.
 
     Args:
         key: of the noise.
         objective: Q(state, action) of one state and one action, a scalar.
         states: a tree of arrays `[T, ...]`.
-        pi: the policy at these states, batch shape `[T]`: DiagonalNormal, MultivariateNormal, TanhNormal, Categorical
-            (also Softmax and EpsilonGreedy) or MultiCategorical.
-        weights: w, a scalar or `[T]`; a step of weight 0 has no part, whatever numbers its state and policy hold.
+        pi: the policy at these states, batch shape `[T]`: DiagonalNormal, MultivariateNormal, TanhNormal,
+            Categorical (also Softmax and EpsilonGreedy) or MultiCategorical.
+        weights: w, a scalar or `[T]`; a step of weight 0 has no part, whatever its state and policy hold.
 
     Returns: the loss, a scalar; minus the values of one action each (of a Categorical, their means).
     Raises: ValueError: another distribution, an objective that is no scalar, shapes that do not fit.
@@ -56,10 +56,8 @@ def measure_valued_loss(
         section 6 and table 1; the coupling: section 7.2.
     """
     check_batch(pi)
-    for family, values_of in _FAMILIES.items():
-        if isinstance(pi, family):
-            break
-    else:
+    values_of = next((f for family, f in _FAMILIES.items() if isinstance(pi, family)), None)
+    if values_of is None:
         names = ", ".join(family.__name__ for family in _FAMILIES)
         raise ValueError(f"pi must be one of {names}; got {pi!r}")
     array = as_step_weights("weights", weights, jnp.zeros(pi.batch_shape))
@@ -67,7 +65,7 @@ def measure_valued_loss(
     return -weighted_sum(values_of(key, functools.partial(value_of, objective), states, pi), weights)
 
 
-# Each of these gives values `[T]` whose derivative is put in by hand: differences times `_change`, which is worth 0.
+# Each gives values `[T]` whose derivative is put in by hand: differences times `_change`, which is worth 0.
 def _change(parameter: Array) -> Array:
     return parameter - jax.lax.stop_gradient(parameter)
 
@@ -130,7 +128,7 @@ def _multi_categorical(key: Key, objective: Objective, states: Any, pi: MultiCat
 
 
 def _differences(key: Key, evaluate: Callable[[Any, Array], Array], rows: Any, like: Array):
-    """For evaluate(row, z) with standard normal z `[N]`: derivatives of its mean in z's mean and log std, `[T, N]`.
+    """For evaluate(row, z), z `[N]` standard normal: derivatives of its mean in z's mean and log std, `[T, N]`.
 
     Returns: both, and the value `[T]` at one z, and that z `[T, N]`.
     """

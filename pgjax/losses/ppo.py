@@ -27,7 +27,8 @@ def ppo_loss(
     L = -sum_t w_t min(rho_t A_t, clip(rho_t, 1 - epsilon, 1 + epsilon) A_t),   rho_t = (pi / pi_old)(a_t | s_t)
 
     Where the clipped branch is the lower one, the gradient is exactly zero. Log ratios beyond +-20 are held there,
-    also in the gradient, so that no ratio overflows. A step impossible under both policies has no part. At pi = pi_old the gradient is `policy_gradient_loss`'s.
+    also in the gradient, so that no ratio overflows. A step impossible under both policies has no part. At
+    pi = pi_old the gradient is `policy_gradient_loss`'s.
 
     Args:
         log_probs: log pi(a_t | s_t), shape `[T]`; here T may as well be a minibatch of steps.
