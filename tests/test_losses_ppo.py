@@ -76,6 +76,9 @@ def test_diagnostics_of_small_and_of_extreme_steps(rng):
     assert losses.ppo_diagnostics(-EXTREMES, np.zeros(6, np.float32)).kl == np.inf  # the policy excludes a step
     far = losses.ppo_diagnostics(np.float32([-50, 0, 0]), np.zeros(3, np.float32))
     assert far.kl == pytest.approx(49 / 3, rel=1e-6)
+    assert losses.ppo_diagnostics(old, old, 0.0) == (0, 0)
+    spoiled = np.where(np.arange(100) < 50, near, np.nan)
+    assert losses.ppo_diagnostics(spoiled, old, np.arange(100) < 50) == losses.ppo_diagnostics(near[:50], old[:50])
 
 
 def test_a_step_impossible_under_both_policies_has_no_part():
@@ -100,9 +103,6 @@ def test_bad_arguments_are_refused_by_name(function, clip_range):
         function(np.ones(3, np.float32), clip_range=clip_range)
     with pytest.raises(ValueError, match="weights must be"):
         losses.ppo_diagnostics(np.ones(3, np.float32), np.ones(3, np.float32), [-1.0, 1.0, 1.0])
-    assert losses.ppo_diagnostics(old, old, 0.0) == (0, 0)
-    spoiled = np.where(np.arange(100) < 50, near, np.nan)
-    assert losses.ppo_diagnostics(spoiled, old, np.arange(100) < 50) == losses.ppo_diagnostics(near[:50], old[:50])
 
 
 def test_the_actor_critic_is_the_sum_of_its_parts_and_advantages_train_no_values(rng):

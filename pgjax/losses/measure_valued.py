@@ -36,9 +36,9 @@ def measure_valued_loss(
     The terms of each difference are coupled: all come from the same three normal numbers z, W = |(z_1, z_2)|,
     M = |z| with the sign of z_1, and a = mu + sigma z_1.
 
-    A full covariance has the same differences in z, a = mu + L z, and those of z_i times z_j for L^-1 dL_ij, i > j.
-    A squashed Gaussian has those of Q(s, squash(u)). Of discrete actions, sum_k dp_k Q(a; k) over all choices k of
-    one factor, the others sampled: exact for one factor.
+    A full covariance has the same differences in z, a = mu + L z, and for (L^-1 dL)_ij, i > j, those of z_i
+    times z_j. A squashed Gaussian has those of Q(s, squash(u)). Of discrete actions, sum_k dp_k Q(a; k) over all
+    choices k of one factor, the others sampled: exact for one factor.
 
     Args:
         key: of the noise.

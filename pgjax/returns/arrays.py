@@ -49,6 +49,8 @@ def as_scalar(
     name: str, value: ArrayLike, like: Array, lowest: float = -math.inf, highest: float = math.inf
 ) -> Array:
     """A finite number in the dtype of `like`. Raises: ValueError: not a scalar, or known and out of range."""
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a number; got {value!r}")
     array = as_float_array(name, value)
     if array.ndim != 0:
         raise ValueError(f"{name} must be a scalar; got shape {array.shape}")
