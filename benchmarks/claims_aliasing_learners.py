@@ -75,7 +75,7 @@ def actor_critic(key: jax.Array, mdp: envs.TabularMDP, discount: jax.Array) -> j
         )(jax.random.split(key_paths, NUM_STREAMS), progress)
         batch = jax.vmap(loss, (None, 0, 0))
         gradient = jax.grad(lambda p: jnp.mean(batch(p, paths, progress.elapsed)))(params)
-        with jax.numpy_dtype_promotion("standard"):  # optax counts on it
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to the power of its integer count
             change, state = optimizer.update(gradient, state)
         return (key, optax.apply_updates(params, change), state, following), None
 

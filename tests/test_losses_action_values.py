@@ -1,14 +1,24 @@
 """Estimators from action values, on a quadratic bandit whose gradients and variances have closed forms."""
 
+import functools
 import itertools
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pgjax import losses
-from pgjax.distributions import Categorical, DiagonalNormal, EpsilonGreedy, Softmax, TanhNormal
+from pgjax.distributions import (
+    Categorical,
+    DiagonalNormal,
+    EpsilonGreedy,
+    MultiCategorical,
+    MultivariateNormal,
+    Softmax,
+    TanhNormal,
+)
 
 NUM = 100_000
 # Reward -(a - c)^T H (a - c); a ~ Normal(mu, sigma).
@@ -59,12 +69,16 @@ def exact_variances(name):
     return weights @ estimates**2 - GRADIENT**2
 
 
+@functools.lru_cache
+def sampled(name):
+    """Estimates of the gradient, shape `[NUM, 4]`."""
+    gradients = jax.jit(jax.grad(lambda x: ESTIMATORS[name](jax.random.key(0), DiagonalNormal(*x))))(parameters())
+    return -np.concatenate(gradients, axis=1, dtype=np.float64)
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_mean_and_variance_are_the_exact_ones(name, key):
-    gradients = jax.jit(jax.grad(lambda parameters: ESTIMATORS[name](key, DiagonalNormal(*parameters))))(
-        parameters()
-    )
-    estimates = -np.concatenate(gradients, axis=1, dtype=np.float64)
+def test_mean_and_variance_are_the_exact_ones(name):
+    estimates = sampled(name)
     variances = exact_variances(name)
     np.testing.assert_array_less(np.abs(estimates.mean(axis=0) - GRADIENT), 5 * np.sqrt(variances / NUM))
     squares = (estimates - GRADIENT) ** 2
@@ -72,7 +86,7 @@ def test_mean_and_variance_are_the_exact_ones(name, key):
 
 
 def test_the_estimators_rank_as_known_on_the_quadratic():
-    score, path, measure = (exact_variances(name) for name in ESTIMATORS)
+    score, path, measure = (sampled(name).var(axis=0) for name in ESTIMATORS)
     assert np.all(path < score)
     assert np.all(measure < score)
     assert np.all(measure[2:] < path[2:])  # in log sigma the coupled measure-valued one is the best
@@ -140,23 +154,94 @@ def test_the_sum_over_all_actions_is_exact(rng):
     p = np.float64(Categorical(logits[:, :2]).probs[:, 1])
     np.testing.assert_allclose(two[:, 1], -p * (1 - p) * (values[:, 1] - values[:, 0]), rtol=1e-4)
     for pi in (Softmax(values, 0.5), EpsilonGreedy(values, 0.1)):
-        assert losses.all_actions_loss(pi, values) == pytest.approx(
-            -float(np.sum(np.asarray(pi.probs) * values)), rel=1e-5
-        )
+        assert losses.all_actions_loss(pi, values) == pytest.approx(-float(jnp.sum(pi.probs * values)), rel=1e-5)
+
+
+def smooth(_, action):
+    """A function of a `[2]` action, not additive."""
+    x = action.astype(jnp.float32)
+    return jnp.sin(x[0] + 0.5 * x[1]) + 0.3 * x[0] * x[1]
+
+
+def mean_over_grid(action_of, num=40):
+    """E[smooth(action_of(z))] for two standard normal numbers z, by quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(num)
+    z = jnp.asarray(list(itertools.product(nodes, repeat=2)), jnp.float32)
+    weights = np.prod(list(itertools.product(weights, repeat=2)), axis=1) / (2 * np.pi)
+    return jnp.sum(jnp.asarray(weights, jnp.float32) * jax.vmap(lambda z: smooth(None, action_of(z)))(z))
+
+
+def mean_over_choices(first, second):
+    values = jnp.asarray([[smooth(None, jnp.asarray([i, j])) for j in range(3)] for i in range(2)])
+    return jax.nn.softmax(first) @ values @ jax.nn.softmax(second)
+
+
+MEASURE_VALUED = {
+    "diagonal": (DiagonalNormal, lambda m, s: mean_over_grid(lambda z: m + jnp.exp(s) * z), [MEAN, np.log(STD)]),
+    "full": (
+        MultivariateNormal,
+        lambda m, scale: mean_over_grid(lambda z: m + jnp.tril(scale) @ z),
+        [MEAN, np.asarray([[0.7, 9.0], [-0.6, 0.9]])],
+    ),
+    "squashed": (
+        lambda m, s: TanhNormal(m, s, -1.0, 2.0),
+        lambda m, s: mean_over_grid(lambda z: 0.5 + 1.5 * jnp.tanh(m + jnp.exp(s) * z)),
+        [MEAN, np.log([0.7, 0.5])],
+    ),
+    "choices": (
+        lambda *logits: MultiCategorical(logits),
+        mean_over_choices,
+        [np.asarray([0.3, -0.5]), np.asarray([0.1, 0.9, -0.4])],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEASURE_VALUED)
+def test_the_measure_valued_mean_is_the_exact_gradient(name):
+    build, exact, parameters = MEASURE_VALUED[name]
+    parameters = tuple(jnp.asarray(x, jnp.float32) for x in parameters)
+    num = 20_000
+    rows = tuple(jnp.broadcast_to(x[None], (num, *x.shape)) for x in parameters)
+
+    def loss(rows):
+        return losses.measure_valued_loss(jax.random.key(3), smooth, jnp.zeros(num), build(*rows))
+
+    for given, expected in zip(jax.jit(jax.grad(loss))(rows), jax.grad(exact, (0, 1))(*parameters), strict=True):
+        given = -np.float64(given)
+        error = 5 * given.std(axis=0) / np.sqrt(num) + 1e-5
+        np.testing.assert_array_less(np.abs(given.mean(axis=0) - expected), error)
+        assert np.all(error < 0.2)
+
+
+def test_the_measure_valued_gradient_of_a_single_choice_is_exact(key, rng):
+    logits, values = (jnp.asarray(rng.normal(size=(5, 3)), jnp.float32) for _ in range(2))
+
+    def loss(logits):
+        return losses.measure_valued_loss(key, lambda row, a: row[a], values, Categorical(logits))
+
+    expected = jax.grad(lambda x: losses.all_actions_loss(Categorical(x), values))(logits)
+    np.testing.assert_allclose(jax.grad(loss)(logits), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("loss", [losses.pathwise_loss, losses.measure_valued_loss])
-def test_nan_in_padded_steps_reaches_no_gradient(loss):
-    def total(loc, padding):
-        states, means = jnp.stack([jnp.float32(0), padding]), jnp.stack([loc, jnp.full_like(loc, padding)])
-        pi = DiagonalNormal(means, jnp.zeros((2, 2)))
-        objective = lambda state, action: state - jnp.sum(jnp.square(action))  # noqa: E731
-        return loss(jax.random.key(0), objective, states, pi, jnp.asarray([1.0, 0.0]))
+def test_padding_has_no_part_in_any_loss(loss):
+    inside = np.arange(4) < 2
+    states = jnp.where(inside, 2.0, jnp.nan)
+    spoiled = jnp.where(inside[:, None], jnp.float32(MEAN)[None], jnp.nan)
 
-    value, gradient = jax.value_and_grad(total)(jnp.asarray([0.3, -0.4]), jnp.float32(jnp.nan))
-    expected = jax.value_and_grad(total)(jnp.asarray([0.3, -0.4]), jnp.float32(0))
-    assert value == expected[0]
-    np.testing.assert_array_equal(gradient, expected[1])
+    def total(scale, mean, log_std, states):
+        pi = DiagonalNormal(mean, log_std)
+        return loss(jax.random.key(0), lambda s, a: scale * jnp.log(s) * jnp.sum(a**2), states, pi, inside)
+
+    value_and_grad = jax.value_and_grad(total, (0, 1, 2))
+    log_std = jnp.zeros((4, 2))
+    value, gradients = value_and_grad(jnp.float32(1), spoiled, log_std, states)
+    clean = jnp.broadcast_to(jnp.float32(MEAN)[None], (4, 2))
+    expected, clean_gradients = value_and_grad(jnp.float32(1), clean, log_std, jnp.full(4, 2.0))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for given, other in zip(gradients, clean_gradients, strict=True):
+        np.testing.assert_allclose(given, other, rtol=1e-6)
+    assert np.all(gradients[1][2:] == 0)
 
 
 GAUSSIAN = DiagonalNormal(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32))
@@ -167,7 +252,20 @@ CATEGORICAL = Categorical(np.zeros((2, 3), np.float32))
     ("call", "message"),
     [
         (lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), CATEGORICAL), "continuous actions"),
-        (lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(2), CATEGORICAL), "DiagonalNormal"),
+        (
+            lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(2), distrax.Normal(jnp.zeros(2), 1.0)),
+            "DiagonalNormal",
+        ),
+        (
+            lambda k: losses.pathwise_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN),
+            "objective must return a scalar",
+        ),
+        (
+            lambda k: losses.measure_valued_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN),
+            "objective must return a",
+        ),
+        (lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(3), GAUSSIAN), "states must be a tree"),
+        (lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), GAUSSIAN, temperature=-1), "temperature must be"),
         (lambda k: losses.pathwise_loss(k, reward, None, DiagonalNormal([0.0], [0.0])), "batch shape"),
         (lambda k: losses.pathwise_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN), "objective must return a sc"),
         (lambda k: losses.measure_valued_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN), "objective must return"),

@@ -70,18 +70,39 @@ def test_diagnostics_of_small_and_of_extreme_steps(rng):
     kl = losses.ppo_diagnostics(near, old).kl
     assert kl == pytest.approx(np.mean(np.expm1(log_ratio) - log_ratio), rel=1e-3)
     assert losses.ppo_diagnostics(near, old).clip_fraction == 0
-    far = losses.ppo_diagnostics(np.append(EXTREMES, -EXTREMES), np.zeros(12, np.float32))
-    assert far.clip_fraction == pytest.approx(1)
-    assert far.kl == np.inf  # actions that were taken and are forbidden now
-    steps = losses.ppo_diagnostics(np.float32([-50, 0, 0]), np.zeros(3, np.float32))
-    assert steps.kl == pytest.approx((np.expm1(-50) + 50) / 3, rel=1e-6)
-    both = losses.ppo_diagnostics(np.float32([-np.inf, -1]), np.float32([-np.inf, -1]))
-    assert both == (0, 0)
-    forbidden = np.float32([-np.inf, -1])
-    assert losses.ppo_loss(forbidden, forbidden, np.ones(2, np.float32)) == -2
+    far = losses.ppo_diagnostics(np.append(EXTREMES, -EXTREMES[:-1]), np.zeros(11, np.float32))
+    assert np.isfinite(far.kl)
+    assert far.clip_fraction == 1
+    assert losses.ppo_diagnostics(-EXTREMES, np.zeros(6, np.float32)).kl == np.inf  # the policy excludes a step
+    far = losses.ppo_diagnostics(np.float32([-50, 0, 0]), np.zeros(3, np.float32))
+    assert far.kl == pytest.approx(49 / 3, rel=1e-6)
     assert losses.ppo_diagnostics(old, old, 0.0) == (0, 0)
     spoiled = np.where(np.arange(100) < 50, near, np.nan)
     assert losses.ppo_diagnostics(spoiled, old, np.arange(100) < 50) == losses.ppo_diagnostics(near[:50], old[:50])
+
+
+def test_a_step_impossible_under_both_policies_has_no_part():
+    log_probs, old = np.float32([-0.5, -np.inf]), np.float32([-0.7, -np.inf])
+    value, gradient = jax.value_and_grad(losses.ppo_loss)(log_probs, old, np.ones(2, np.float32))
+    assert value == pytest.approx(float(losses.ppo_loss(log_probs[:1], old[:1], np.ones(1, np.float32))))
+    assert np.isfinite(gradient[0])
+    assert gradient[1] == 0
+    for given, expected in zip(
+        losses.ppo_diagnostics(log_probs, old), losses.ppo_diagnostics(log_probs[:1], old[:1]), strict=True
+    ):
+        assert given == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("clip_range", [-0.1, np.nan])
+@pytest.mark.parametrize(
+    "function",
+    [lambda x, **k: losses.ppo_loss(x, x, x, **k), lambda x, **k: losses.ppo_diagnostics(x, x, **k)],
+)
+def test_bad_arguments_are_refused_by_name(function, clip_range):
+    with pytest.raises(ValueError, match="clip_range must be"):
+        function(np.ones(3, np.float32), clip_range=clip_range)
+    with pytest.raises(ValueError, match="weights must be"):
+        losses.ppo_diagnostics(np.ones(3, np.float32), np.ones(3, np.float32), [-1.0, 1.0, 1.0])
 
 
 def test_the_actor_critic_is_the_sum_of_its_parts_and_advantages_train_no_values(rng):

@@ -18,7 +18,7 @@ from exact_policy_gradients import (
 )
 from scipy.optimize import brentq
 
-from pgjax import environments, losses
+from pgjax import losses, returns
 from pgjax.distributions import Categorical
 
 BEST = 2 - np.sqrt(2)
@@ -27,35 +27,10 @@ LOGITS = np.asarray([0.4, -0.7])
 EPISODES = enumerate_episodes()
 
 
-@pytest.mark.parametrize("p", [0.2, 0.5, BEST, 0.9])
-def test_the_exact_corridor_has_its_known_return_and_gradient(p):
-    assert corridor_values(p)[0] == pytest.approx(-(4 - 2 * p) / (p * (1 - p)))
-    assert corridor_moments(p).sum(axis=0)[:2] == pytest.approx([1, 0], abs=1e-9)
-    mean, _ = corridor_gradient(p)
-    assert mean == pytest.approx((2 * p**2 - 8 * p + 4) / (p * (1 - p)), abs=1e-8)
-    logits = np.asarray([[0.0, np.log(p / (1 - p))]])
-    with jax.enable_x64(True):
-        gradient = environments.policy_gradient(environments.short_corridor(), logits)
-        np.testing.assert_allclose(gradient, [[-mean, mean]], atol=1e-8)
-
-
-def test_the_exact_corridor_has_its_known_variances():
-    assert corridor_gradient(0.5) == pytest.approx((2, 733), abs=0.5)
-    assert corridor_gradient(0.5, corridor_values(0.5)[0])[1] == pytest.approx(277, abs=0.5)
-    best = corridor_optimal_baseline(0.5)
-    assert best == pytest.approx(-37 / 3)
-    assert corridor_gradient(0.5, best)[1] == pytest.approx(830 / 3)
-    logits, corridor = np.zeros((1, 2)), environments.short_corridor()
-    with jax.enable_x64(True):  # the library's own, by linear solves
-        assert float(environments.optimal_baseline(corridor, logits)) == pytest.approx(best)
-        found = environments.reinforce_moments(corridor, logits, baseline=best)
-        assert float(found.variance[0, 1]) == pytest.approx(830 / 3)
-
-
 @functools.lru_cache
-def corridor_gradients(p):
-    """Gradients of 120,000 episodes in the logit, without baseline and of the scores alone, states and lengths."""
-    states, actions, ended = corridor_episodes(np.random.default_rng(0), p, NUM_EPISODES)
+def corridor_gradients(p, num_episodes=NUM_EPISODES):
+    """A function from baselines and the reward to many episodes' gradients in the logit, states and lengths."""
+    states, actions, ended = corridor_episodes(np.random.default_rng(0), p, num_episodes)
 
     def loss(logit, action, end, baseline, reward):
         logits = jnp.broadcast_to(jnp.stack([jnp.zeros_like(logit), logit])[None], (len(action), 2))
@@ -72,8 +47,26 @@ def corridor_gradients(p):
     return gradients, states, np.argmax(ended, axis=1) + 1
 
 
-@pytest.mark.parametrize("name", ["none", "return", "optimal", "state values"])
-def test_mean_and_variance_are_the_exact_ones_with_every_baseline(name):
+@pytest.mark.parametrize("p", [0.2, 0.5, BEST, 0.9])
+def test_return_and_gradient_are_those_known_in_closed_form(p):
+    num = 4000
+    gradients, states, lengths = corridor_gradients(p, num)
+    ended = np.arange(states.shape[1]) == lengths[:, None] - 1
+    rewards = np.full(states.shape, -1, np.float32)
+    sums = jax.vmap(functools.partial(returns.discounted_returns, discount=1.0))(rewards, ended)[:, 0]
+    given = -np.float64(gradients(np.zeros(states.shape, np.float32), jnp.float32(-1)))
+    value, slope = -(4 - 2 * p) / (p * (1 - p)), (2 * p**2 - 8 * p + 4) / (p * (1 - p))
+    assert corridor_values(p)[0] == pytest.approx(value)
+    assert corridor_gradient(p)[0] == pytest.approx(slope, abs=1e-8)
+    assert corridor_moments(p).sum(axis=0)[:2] == pytest.approx([1, 0], abs=1e-9)
+    for samples, exact in ((np.float64(sums), value), (given, slope)):
+        assert abs(samples.mean() - exact) < 5 * samples.std() / np.sqrt(num)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("none", 733), ("return", 277), ("optimal", 830 / 3), ("state values", None)]
+)
+def test_mean_and_variance_are_the_exact_ones_with_every_baseline(name, known):
     p = 0.5
     gradients, states, _ = corridor_gradients(p)
     values = corridor_values(p)
@@ -85,6 +78,7 @@ def test_mean_and_variance_are_the_exact_ones_with_every_baseline(name):
     }[name]
     mean, variance = corridor_gradient(p, baseline)
     assert mean == pytest.approx(2)
+    assert known is None or variance == pytest.approx(known, abs=1e-6 if name == "optimal" else 0.5)
     given = -np.float64(gradients(np.append(baseline, 0).astype(np.float32)[states], jnp.float32(-1)))
     assert abs(given.mean() - mean) < 5 * np.sqrt(variance / NUM_EPISODES)
     squares = (given - mean) ** 2
@@ -98,6 +92,7 @@ def test_the_optimal_baseline_is_found_from_a_batch():
     y = -gradients(zero - 1, jnp.float32(0))  # returns 0 less baseline -1: minus the loss is the sum of log_probs
     baselines = losses.optimal_baseline({"logit": x}, {"logit": y})
     exact = corridor_optimal_baseline(0.5)
+    assert exact == pytest.approx(-37 / 3)
     errors = -np.float64(x) * y - exact * np.float64(y) ** 2
     sigma = errors.std() / np.sqrt(NUM_EPISODES) / np.mean(np.float64(y) ** 2)
     assert np.all(np.abs(baselines - exact) < 5 * sigma)
@@ -107,7 +102,7 @@ def test_the_optimal_baseline_is_found_from_a_batch():
 def test_an_episodes_gradient_divided_by_its_length_leads_elsewhere():
     """The mistake of averaging over each episode's own steps has another fixed point, seen in the gradients."""
     wrong_point = brentq(corridor_gradient_per_step, 0.5, 0.7)
-    assert wrong_point == pytest.approx(0.61114, abs=5e-6)
+    assert wrong_point == pytest.approx(0.61114, abs=1e-5)
     assert brentq(lambda p: corridor_gradient(p)[0], 0.5, 0.7) == pytest.approx(BEST)
     gradients, states, lengths = corridor_gradients(BEST)
     right = -np.float64(gradients(np.zeros(states.shape, np.float32), jnp.float32(-1)))
@@ -140,9 +135,8 @@ def test_the_expected_update_is_exactly_the_gradient():
 
 def test_without_its_discounts_the_update_is_no_gradient_of_anything():
     def jacobian(discount, **kwargs):
-        return jax.jacfwd(lambda x: expected_update(x, functools.partial(reinforce, discount=discount, **kwargs)))(
-            LOGITS
-        )
+        loss = functools.partial(reinforce, discount=discount, **kwargs)
+        return np.asarray(jax.jacfwd(lambda x: expected_update(x, loss))(LOGITS))
 
     with jax.enable_x64(True):
         true, dropped = jacobian(0.6), jacobian(0.6, discount_steps=False)
@@ -175,6 +169,63 @@ def test_entropy_in_the_objective_counts_what_comes_later():
         assert np.max(np.abs(expected_update(LOGITS, bonus_alone) + exact)) > 0.01
 
 
+def written_out_gradients(discount, temperature, values, coefficient):
+    """Each episode's ascent direction `[num, 2]` by hand: temperature in the returns, coefficient in the bonus."""
+    p = 1 / (1 + np.exp(-LOGITS))
+    entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    entropy_slope = -LOGITS * p * (1 - p)
+    result = np.zeros((len(EPISODES.actions), 2))
+    for i, (states, actions, rewards, inside) in enumerate(
+        zip(EPISODES.states, EPISODES.actions, EPISODES.rewards, EPISODES.inside, strict=True)
+    ):
+        length, after = int(np.sum(inside)), 0.0
+        for t in reversed(range(length)):
+            s = states[t]
+            after = rewards[t] + temperature * entropy[s] + discount * after
+            direction = (after - values[s]) * (actions[t] - p[s]) + coefficient * entropy_slope[s]
+            result[i, s] += discount**t * direction
+    return result
+
+
+@pytest.mark.parametrize("name", ["entropy_regularized", "actor_critic"])
+def test_mean_and_variance_are_the_exact_ones_by_enumeration(name):
+    discount, coefficient, values = 0.6, 0.5, np.asarray([0.4, -1.1])
+
+    def loss(logits, i):
+        log_probs, entropies = EPISODES.log_probs(logits)[i], EPISODES.entropies(logits)[i]
+        rewards, ended = EPISODES.rewards[i], EPISODES.ended[i]
+        if name == "entropy_regularized":
+            return losses.entropy_regularized_loss(
+                log_probs, entropies, rewards, ended, discount=discount, temperature=coefficient
+            )
+        now = values[EPISODES.states[i]]
+        following = np.append(now[1:], 0.0)
+        advantages = returns.gae(rewards, now, following, ended, discount=discount, lambda_=1.0)
+        weights = returns.padding_weights(ended) * returns.discount_weights(ended, discount=discount)
+        return losses.actor_critic_loss(
+            log_probs, advantages, now, now, entropies, weights, entropy_coefficient=coefficient
+        )
+
+    with jax.enable_x64(True):
+        given = -np.stack([jax.grad(loss)(jnp.asarray(LOGITS), i) for i in range(len(EPISODES.actions))])
+        probabilities = np.asarray(EPISODES.probabilities(LOGITS))
+        exact = np.asarray(jax.grad(EPISODES.objective)(LOGITS, discount, coefficient))
+        plain = np.asarray(jax.grad(EPISODES.objective)(LOGITS, discount))
+    regularized = name == "entropy_regularized"
+    ours = written_out_gradients(
+        discount, coefficient if regularized else 0.0, np.zeros(2) if regularized else values, coefficient
+    )
+    mean = probabilities @ given
+    np.testing.assert_allclose(mean, probabilities @ ours, rtol=1e-10)
+    np.testing.assert_allclose(probabilities @ (given - mean) ** 2, probabilities @ (ours - mean) ** 2, rtol=1e-10)
+    if regularized:
+        np.testing.assert_allclose(mean, exact, rtol=1e-10)
+    else:  # the bonus is no part of the return's gradient
+        np.testing.assert_allclose(
+            probabilities @ written_out_gradients(discount, 0.0, values, 0.0), plain, rtol=1e-10
+        )
+
+
 def expected_batch_update(baselines_of, num=3):
     """The exact expectation over batches of episodes, their baselines estimated from the batch."""
     batches = np.asarray(list(itertools.product(range(len(EPISODES.actions)), repeat=num)))
@@ -186,31 +237,30 @@ def expected_batch_update(baselines_of, num=3):
 
     x = per_episode(jnp.asarray(EPISODES.rewards), 0.0)
     y = -per_episode(jnp.zeros(EPISODES.rewards.shape), -1.0)
-    returns = jnp.sum(jnp.where(EPISODES.inside, EPISODES.rewards, 0), axis=1)
-    b = jax.vmap(baselines_of)(x[batches], y[batches], returns[batches])
+    sums = jnp.sum(jnp.where(EPISODES.inside, EPISODES.rewards, 0), axis=1)
+    b = jax.vmap(baselines_of)(x[batches], y[batches], sums[batches])
     updates = jnp.mean(x[batches] + b[..., None] * y[batches], axis=1)
-    return jnp.einsum("b,bj->j", jnp.prod(EPISODES.probabilities(LOGITS)[batches], axis=1), updates)
+    return np.asarray(jnp.einsum("b,bj->j", jnp.prod(EPISODES.probabilities(LOGITS)[batches], axis=1), updates))
 
 
 def test_baselines_that_leave_the_episode_out_are_unbiased_and_others_are_not():
     with jax.enable_x64(True):
-        exact = -jax.grad(EPISODES.objective)(LOGITS, 1.0)
-        left_out = expected_batch_update(lambda x, y, returns: losses.leave_one_out_baseline(returns))
-        optimal = expected_batch_update(lambda x, y, returns: losses.optimal_baseline(x, y))
-        mean = expected_batch_update(lambda x, y, returns: jnp.full(3, jnp.mean(returns)))
-        exact, left_out, optimal, mean = map(np.asarray, (exact, left_out, optimal, mean))
+        exact = -np.asarray(jax.grad(EPISODES.objective)(LOGITS, 1.0))
+        left_out = expected_batch_update(lambda x, y, g: losses.leave_one_out_baseline(g))
+        optimal = expected_batch_update(lambda x, y, g: losses.optimal_baseline(x, y))
+        mean = expected_batch_update(lambda x, y, g: jnp.full(3, jnp.mean(g)))
     np.testing.assert_allclose(left_out, exact, rtol=1e-12)
     np.testing.assert_allclose(optimal, exact, rtol=1e-12)
     np.testing.assert_allclose(mean, exact * (1 - 1 / 3), rtol=1e-12)
 
 
 def test_baselines_by_their_definitions(rng):
-    returns = rng.normal(size=6).astype(np.float32)
+    sums = rng.normal(size=6).astype(np.float32)
     x, y = ({"a": rng.normal(size=(6, 2, 2)).astype(np.float32), "b": rng.normal(size=6)} for _ in range(2))
     x, y = (jax.tree.map(np.float32, tree) for tree in (x, y))
     for i in range(6):
         others = np.arange(6) != i
-        assert losses.leave_one_out_baseline(returns)[i] == pytest.approx(returns[others].mean(), rel=1e-5)
+        assert losses.leave_one_out_baseline(sums)[i] == pytest.approx(sums[others].mean(), rel=1e-5)
         products, squares = (
             sum(np.sum(np.float64(left[k][others]) * right[k][others]) for k in "ab")
             for left, right in ((x, y), (y, y))
@@ -249,11 +299,13 @@ ONES = np.ones(3, np.float32)
         (lambda: losses.reinforce_loss(ONES, ONES, None, ONES[:2], discount=1.0), "baseline must be a scalar"),
         (lambda: losses.policy_gradient_loss(ONES, ONES, ONES[:2]), "weights must be a scalar"),
         (lambda: losses.leave_one_out_baseline(ONES[:1]), "B >= 2"),
-        (
-            lambda: losses.optimal_baseline({"a": ONES}, {"b": ONES}),
-            "trees of one structure",
-        ),
+        (lambda: losses.optimal_baseline({"a": ONES}, {"b": ONES}), "scores must be a tree like gradients"),
         (lambda: losses.optimal_baseline({"a": ONES}, {"a": ONES[:2]}), "of the same shapes"),
+        (lambda: losses.reinforce_loss(ONES, ONES, discount=1.5), "discount must be"),
+        (
+            lambda: losses.entropy_regularized_loss(ONES, ONES, ONES, discount=1.0, temperature=-1),
+            "temperature must be",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, message):

@@ -63,6 +63,26 @@ def lambda_return(rewards, next_values, terminated, truncated, discount, lambda_
     return np.einsum("n,nt->t", weights, n_step)
 
 
+def summed_deltas(rewards, values, next_values, terminated, truncated, discount, lambda_):
+    """Sum (gamma lambda)^k delta_{t+k} up to the first end, by the definition: O(T^2), float64."""
+    result = np.zeros(len(rewards))
+    for t in range(len(rewards)):
+        for k in range(len(rewards) - t):
+            following = 0 if terminated[t + k] else next_values[t + k]
+            delta = rewards[t + k] + discount * following - values[t + k]
+            result[t] += (discount * lambda_) ** k * delta
+            if terminated[t + k] or truncated[t + k]:
+                break
+    return result
+
+
+def agreeing(values, next_values, terminated, truncated):
+    """The next values, with V(s_{t+1}) the same number as values[t + 1] wherever the episode goes on."""
+    inside = ~np.asarray(terminated | truncated)[..., :-1]
+    following = np.where(inside, values[..., 1:], next_values[..., :-1])
+    return np.append(following, next_values[..., -1:], axis=-1)
+
+
 def random_trajectories(rng, num=200):
     """Many trajectories with all mixes of flags."""
     rewards, values, next_values = (rng.normal(size=(num, T)).astype(np.float32) for _ in range(3))
@@ -85,7 +105,7 @@ def test_every_mix_of_ends_equals_the_sums_written_out(name, rng):
             "discounted": lambda: written_out(r, w, term, trunc, DISCOUNT, T),  # noqa: B023
             "lambda": lambda: lambda_return(r, w, term, trunc, DISCOUNT, LAMBDA),  # noqa: B023
             "n_step": lambda: written_out(r, w, term, trunc, DISCOUNT, NUM_STEPS),  # noqa: B023
-            "gae": lambda: lambda_return(r, w, term, trunc, DISCOUNT, LAMBDA) - v,  # noqa: B023
+            "gae": lambda: summed_deltas(r, v, w, term, trunc, DISCOUNT, LAMBDA),  # noqa: B023
         }[name]()
         np.testing.assert_allclose(given[row], expected, rtol=1e-5, atol=1e-5)
 
@@ -93,7 +113,7 @@ def test_every_mix_of_ends_equals_the_sums_written_out(name, rng):
 @hypothesis.given(reals, reals, reals, flags, flags, rates)
 @hypothesis.settings(max_examples=50)
 def test_gae_between_its_two_ends(rewards, values, next_values, terminated, truncated, discount):
-    next_values = one_value_a_state(values, next_values, terminated | truncated)
+    next_values = agreeing(values, next_values, terminated, truncated)
     ends = (rewards, values, next_values, terminated, truncated, np.float32(discount))
     monte_carlo = returns.discounted_returns(rewards, terminated, truncated, next_values, discount=discount)
     np.testing.assert_allclose(compiled_gae(*ends, np.float32(1)), monte_carlo - values, rtol=1e-4, atol=1e-3)
@@ -106,7 +126,7 @@ def test_gae_between_its_two_ends(rewards, values, next_values, terminated, trun
 def test_gae_is_linear_in_lambda_returns_and_cuts_at_every_end(
     rewards, values, next_values, terminated, truncated, discount, lambda_
 ):
-    next_values = one_value_a_state(values, next_values, terminated | truncated)
+    next_values = agreeing(values, next_values, terminated, truncated)
     rates_ = (np.float32(discount), np.float32(lambda_))
     whole = compiled_gae(rewards, values, next_values, terminated, truncated, *rates_)
     targets = returns.lambda_returns(
@@ -158,6 +178,18 @@ def test_nan_after_the_end_stays_there(name, rng):
     np.testing.assert_array_equal(given[:8], FUNCTIONS[name](rewards, values, next_values, end, none)[:8])
 
 
+def test_next_values_that_are_not_read_may_hold_anything():
+    nothing = np.float32([np.nan, np.inf, 1])
+    given = returns.discounted_returns(np.ones(3, np.float32), None, None, nothing, discount=0.9)
+    np.testing.assert_allclose(given, [1 + 0.9 * (1 + 0.9 * 1.9), 1 + 0.9 * 1.9, 1.9], rtol=1e-6)
+
+
+def test_many_more_steps_than_there_are_change_nothing():
+    ones = np.ones(3, np.float32)
+    given = returns.n_step_returns(ones, ones, discount=0.5, num_steps=2**30)
+    np.testing.assert_allclose(given, returns.discounted_returns(ones, None, None, ones, discount=0.5))
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_gradient_leaks_unless_it_is_asked_for(name, rng):
     arrays, none = [jnp.asarray(x[0]) for x in random_trajectories(rng)[:3]], jnp.zeros(T, bool)
@@ -169,14 +201,14 @@ def test_no_gradient_leaks_unless_it_is_asked_for(name, rng):
         np.testing.assert_array_equal(gradient, 0)
     open_gradients = jax.grad(functools.partial(total, stop_gradient=False))(arrays)
     assert np.all(open_gradients[0] > 0)
-    assert open_gradients[2][-1] != 0
-    if name == "gae":  # each value is taken off its own step's error, and with that off the sums before
-        steps = np.arange(T)
-        np.testing.assert_allclose(
-            open_gradients[1], [-np.sum((DISCOUNT * LAMBDA) ** steps[: t + 1]) for t in steps], rtol=1e-5
-        )
-    else:
-        np.testing.assert_array_equal(open_gradients[1], 0)
+    assert np.any(open_gradients[2] != 0)
+    of_values = -np.cumsum((DISCOUNT * LAMBDA) ** np.arange(T)) if name == "gae" else np.zeros(T)
+    np.testing.assert_allclose(open_gradients[1], of_values, rtol=1e-5)
+    if name == "discounted":
+        by_rewards = [np.sum(DISCOUNT ** np.arange(t + 1)) for t in range(T)]
+        np.testing.assert_allclose(open_gradients[0], by_rewards, rtol=1e-5)
+        np.testing.assert_array_equal(open_gradients[2][:-1], 0)
+        np.testing.assert_allclose(open_gradients[2][-1], DISCOUNT * by_rewards[-1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -219,6 +251,17 @@ ONES = np.ones(3, np.float32)
         ),
         (lambda: returns.n_step_returns(ONES, ONES, discount=1.0, num_steps=0), "num_steps must be an integer"),
         (lambda: returns.padding_weights(np.ones((2, 3))), "ended must have shape"),
+        (lambda: returns.padding_weights("abc"), "ended must be"),
+        (lambda: returns.padding_weights(None), "ended must be"),
+        (lambda: returns.padding_weights([[1], [1, 2]]), "ended must be"),
+        (lambda: returns.discount_weights(ONES, discount=1.0, first_step=[1, 2, 3]), "first_step must be"),
+        (lambda: returns.discount_weights(ONES, discount=1.0, first_step=-1), "first_step must be"),
+        (lambda: returns.discount_weights(ONES, discount=1.5), "discount must be"),
+        (lambda: returns.discounted_returns(ONES, discount=-1.0), "discount must be"),
+        (lambda: returns.discounted_returns(ONES, discount=np.float32(np.nan)), "discount must be"),
+        (lambda: returns.discounted_returns(ONES, discount="a"), "discount must be"),
+        (lambda: returns.lambda_returns(ONES, ONES, discount=1.0, lambda_=2.0), "lambda_ must be"),
+        (lambda: returns.n_step_returns(ONES, ONES, discount=1.5, num_steps=1), "discount must be"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, message):

@@ -4,8 +4,9 @@ Each is the sum over the trajectory's steps, to be minimized. For a mean over M 
 same M for all trajectories: divided by its own length instead, an episode's gradient leads elsewhere.
 """
 
-from pgjax.losses.action_values import all_actions_loss, measure_valued_loss, pathwise_loss
+from pgjax.losses.action_values import all_actions_loss, pathwise_loss
 from pgjax.losses.baselines import leave_one_out_baseline, optimal_baseline
+from pgjax.losses.measure_valued import measure_valued_loss
 from pgjax.losses.natural_gradient import kl_fisher, natural_gradient, score_fisher
 from pgjax.losses.policy_gradient import (
     actor_critic_loss,

@@ -7,11 +7,10 @@ from collections.abc import Callable
 import distrax
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from pgjax.checks import check_count
-from pgjax.distributions.base import as_array, as_float_array, compute_dtype
+from pgjax.distributions.base import as_array, compute_dtype
+from pgjax.returns.arrays import as_scalar
 from pgjax.types import Array, ArrayLike, Params
 
 FisherProduct = Callable[[Params], Params]
@@ -33,10 +32,11 @@ def kl_fisher(
         weights: w, a scalar or of the batch shape; None for the mean.
 
     Returns: a function from trees like params to F times them.
-    Raises: ValueError: weights of another shape.
+    Raises: ValueError: weights of another shape, an empty batch, params without floating leaves.
     Cost: one gradient here; about one more forward and backward pass for each product.
     Reference: Schulman et al. (2015), Trust region policy optimization, appendix C.1.
     """
+    _leaf_dtypes("params", params)
     pi = distribution_fn(params)
 
     def divergence(params):
@@ -61,10 +61,11 @@ def score_fisher(
         weights: w, a scalar or of the shape of the log probabilities, not negative; None for the mean.
 
     Returns: a function from trees like params to F times them.
-    Raises: ValueError: weights of another shape.
+    Raises: ValueError: weights of another shape, an empty batch, params without floating leaves.
     Cost: one forward pass here; about one more forward and backward pass for each product.
     Reference: Kakade (2001), A natural policy gradient.
     """
+    _leaf_dtypes("params", params)
     log_probs, directional = jax.linearize(log_prob_fn, params)
     transposed = jax.linear_transpose(directional, params)
 
@@ -80,7 +81,9 @@ def natural_gradient(
     x with (F + damping I) x = gradient, by conjugate gradients
 
     Exact after as many iterations as the parameters have dimensions; fewer give x in the Krylov space of the
-    gradient, still a descent direction.
+    gradient, still a descent direction. Solved in at least float32, for the gradient scaled to norm 1. It stops
+    early in a direction without curvature (p^T F p at rounding level), which without damping has no solution.
+    NaN gives NaN.
 
     Args:
         fisher: the product with F, of `kl_fisher` or `score_fisher`.
@@ -88,63 +91,76 @@ def natural_gradient(
         damping: added to F's diagonal; 0.1 as in the reference's code.
         num_iterations: at most so many; 10 as in the reference. Fewer once x is exact to rounding.
 
-    Returns: x, a tree like the gradient; to be subtracted from the parameters, times a step size. It is solved for
-        in float32 at least; NaN where the gradient holds one.
-    Raises: ValueError: a negative damping, fewer than one iteration, a gradient without floating numbers.
+    Returns: x, a tree like the gradient; to be subtracted from the parameters, times a step size.
+    Raises: ValueError: a damping known and negative, fewer than one iteration, a gradient without floating leaves.
     Cost: one product an iteration.
-    Differentiable in: nothing, in reverse.
+    Differentiable in: gradient, by one more solution.
     Reference: Kakade (2001), A natural policy gradient; Schulman et al. (2015), Trust region policy
         optimization, appendix C.
     """
     check_count("num_iterations", num_iterations)
-    damping = as_float_array("damping", damping)
-    if not isinstance(damping, jax.core.Tracer) and not np.all(np.asarray(damping) >= 0):
-        raise ValueError(f"damping must not be negative; got {damping}")
-    leaves = jax.tree.leaves(gradient)
-    if not leaves or not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
-        raise ValueError("gradient must be a tree of floating arrays")
-    dtype = compute_dtype(*(jnp.result_type(leaf) for leaf in leaves))
-    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), gradient))
-
-    def as_tree(vector):
-        return jax.tree.map(lambda x, leaf: x.astype(jnp.result_type(leaf)), unravel(vector), gradient)
+    dtype = compute_dtype(*_leaf_dtypes("gradient", gradient))
+    wide = jax.tree.map(lambda x: jnp.asarray(x, dtype), gradient)
+    damping = as_scalar("damping", damping, jax.tree.leaves(wide)[0], 0)
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(wide)]))
+    scale = jax.lax.stop_gradient(jnp.where(largest == 0, 1, largest))
 
     def damped(vector):
-        product = jax.tree.map(lambda x: jnp.asarray(x, dtype), fisher(as_tree(vector)))
-        return ravel_pytree(product)[0] + damping.astype(dtype) * vector
+        product = fisher(jax.tree.map(lambda x, like: x.astype(jnp.asarray(like).dtype), vector, gradient))
+        return jax.tree.map(lambda y, x: y.astype(dtype) + damping * x, product, vector)
 
-    scale = jnp.max(jnp.abs(flat))  # squares of what is left neither overflow nor vanish
-    solved = _conjugate_gradients(damped, flat / jnp.where(scale > 0, scale, 1), num_iterations)
-    return as_tree(scale * solved)
+    def solve(matvec, target):
+        return _conjugate_gradients(matvec, target, num_iterations)
+
+    scaled = jax.tree.map(lambda x: x / scale, wide)
+    solution = jax.lax.custom_linear_solve(damped, scaled, solve, symmetric=True)
+    return jax.tree.map(lambda x, like: (scale * x).astype(jnp.asarray(like).dtype), solution, gradient)
 
 
-def _conjugate_gradients(product: Callable[[Array], Array], right: Array, num_iterations: int) -> Array:
-    """x with A x = right, from x = 0; ends where the residual, or the curvature of the next step, is rounding."""
-    rounding = jnp.finfo(right.dtype).eps
-
-    def goes_on(state):
-        _, _, _, square, _, iteration = state
-        return (iteration < num_iterations) & (square > rounding**2 * jnp.vdot(right, right))
+def _conjugate_gradients(matvec: FisherProduct, target: Params, num_iterations: int) -> Params:
+    """x with matvec(x) = target, from 0, until exact to rounding or in a direction without curvature."""
+    rounding = float(jnp.finfo(jax.tree.leaves(target)[0].dtype).eps)
+    limit = rounding**2 * _dot(target, target)
 
     def step(state):
-        x, residual, direction, square, greatest, iteration = state
-        image = product(direction)
-        curvature, length = jnp.vdot(direction, image), jnp.vdot(direction, direction)
-        greatest = jnp.maximum(greatest, curvature / length)
-        usable = curvature > 10 * rounding * greatest * length  # else A is singular there
-        size = jnp.where(usable, square / jnp.where(usable, curvature, 1), 0)
-        residual = residual - size * image
-        new_square = jnp.vdot(residual, residual)
-        state = x + size * direction, residual, residual + new_square / square * direction, new_square, greatest
-        return *state, jnp.where(usable, iteration + 1, num_iterations)
+        i, x, residual, direction, square, steepest, _ = state
+        product = matvec(direction)
+        curvature, length = _dot(direction, product), _dot(direction, direction)
+        steepest = jnp.maximum(steepest, curvature / length)
+        flat = curvature <= 10 * rounding * steepest * length
+        size = jnp.where(flat, 0, square / jnp.where(flat, 1, curvature))
+        x, residual = _add(x, size, direction), _add(residual, -size, product)
+        following = _dot(residual, residual)
+        direction = _add(residual, following / square, direction)
+        return i + 1, x, residual, direction, following, steepest, flat | (following <= limit)
 
-    zero = jnp.zeros((), right.dtype)
-    state = jnp.zeros_like(right), right, right, jnp.vdot(right, right), zero, jnp.int32(0)
-    return jax.lax.while_loop(goes_on, step, state)[0]
+    start = jax.tree.map(jnp.zeros_like, target)
+    square = _dot(target, target)
+    state = jnp.int32(0), start, target, target, square, jnp.zeros_like(square), square == 0
+    return jax.lax.while_loop(lambda state: (state[0] < num_iterations) & ~state[-1], step, state)[1]
+
+
+def _dot(left: Params, right: Params) -> Array:
+    products = jax.tree.map(lambda x, y: jnp.sum(x * y), left, right)
+    return jnp.sum(jnp.stack(jax.tree.leaves(products)))
+
+
+def _add(x: Params, factor: Array, y: Params) -> Params:
+    return jax.tree.map(lambda x, y: x + factor * y, x, y)
+
+
+def _leaf_dtypes(name: str, tree: Params) -> list[jnp.dtype]:
+    """The leaves' dtypes. Raises: ValueError: no leaf, or one that is not floating."""
+    dtypes = [jnp.asarray(leaf).dtype for leaf in jax.tree.leaves(tree)]
+    if not dtypes or not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes):
+        raise ValueError(f"{name} must be a tree of floating arrays, not empty; got dtypes {dtypes}")
+    return dtypes
 
 
 def _as_weights(weights: ArrayLike | None, like: Array) -> Array:
     """Weights in the shape and dtype of `like`, those of the mean for None."""
+    if like.size == 0:
+        raise ValueError("params must give a policy at one state or more, or one log probability; got none")
     array = as_array("weights", 1 / like.size if weights is None else weights).astype(like.dtype)
     if array.shape not in ((), like.shape):
         raise ValueError(f"weights must be a scalar or have shape {like.shape}; got {array.shape}")

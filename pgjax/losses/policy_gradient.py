@@ -100,12 +100,12 @@ def entropy_regularized_loss(
         log_probs, rewards, ended, baseline, discount, discount_steps: as for `reinforce_loss`.
 
     Returns: the loss, a scalar.
-    Raises: ValueError: shapes that do not fit.
+    Raises: ValueError: shapes that do not fit, a temperature known and negative.
     Differentiable in: log_probs, entropies.
     Reference: Ahmed et al. (2019), Understanding the impact of entropy on policy optimization, section 2.
     """
     log_probs, entropies, rewards = as_steps(log_probs=log_probs, entropies=entropies, rewards=rewards)
-    tau = as_scalar("temperature", temperature, rewards)
+    tau = as_scalar("temperature", temperature, rewards, 0)
     weights, _, _ = _episode(rewards, ended, discount, discount_steps)
     regularized = rewards + tau * jax.lax.stop_gradient(entropies)
     score_part = reinforce_loss(

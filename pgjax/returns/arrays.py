@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pgjax.distributions.base import as_array, as_float_array, as_float_arrays, widen
 from pgjax.types import Array, ArrayLike
@@ -41,9 +45,23 @@ def without_padding(weights: Array, *steps: Array) -> tuple[Array, ...]:
     return tuple(jnp.where(weights == 0, 0, array) for array in steps)
 
 
-def as_scalar(name: str, value: ArrayLike, like: Array) -> Array:
-    """A number in the dtype of `like`. Raises: ValueError: not a scalar."""
+def as_scalar(
+    name: str, value: ArrayLike, like: Array, lowest: float = -math.inf, highest: float = math.inf
+) -> Array:
+    """A finite number in the dtype of `like`. Raises: ValueError: not a scalar, or known and out of range."""
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a number; got {value!r}")
     array = as_float_array(name, value)
     if array.ndim != 0:
         raise ValueError(f"{name} must be a scalar; got shape {array.shape}")
+    check_range(name, value, lowest, highest)
     return array.astype(like.dtype)
+
+
+def check_range(name: str, value: ArrayLike, lowest: float, highest: float = math.inf) -> None:
+    """Raise ValueError where a number is known (not traced) and not finite or out of [lowest, highest]."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    numbers = np.asarray(value, np.float64)
+    if not np.all(np.isfinite(numbers) & (numbers >= lowest) & (numbers <= highest)):
+        raise ValueError(f"{name} must be finite and in [{lowest}, {highest}]; got {value!r}")

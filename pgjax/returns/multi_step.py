@@ -41,15 +41,17 @@ def discounted_returns(
         stop_gradient: whether derivatives are zero.
 
     Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit.
+    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1].
     Differentiable in: nothing; with `stop_gradient=False` rewards, next_values.
     """
     if next_values is None:
         (rewards,) = as_steps(rewards=rewards)
         next_values = jnp.zeros_like(rewards)
+    rewards, next_values = as_steps(rewards=rewards, next_values=next_values)
+    _, cut = _ends(next_values, terminated, truncated)
     return lambda_returns(
         rewards,
-        next_values,
+        jnp.where(cut, next_values, 0),
         terminated,
         truncated,
         discount=discount,
@@ -82,15 +84,14 @@ def lambda_returns(
         stop_gradient: whether derivatives are zero, as for targets.
 
     Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit.
+    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1].
     Differentiable in: nothing; with `stop_gradient=False` rewards, next_values.
     Reference: Sutton & Barto (2018), Reinforcement learning, equation 12.18.
     """
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
     bootstrap, cut = _ends(bootstrap, terminated, truncated)
-    gamma, decay = as_scalar("discount", discount, rewards), as_scalar("lambda_", lambda_, rewards)
-    mixed = jnp.where(decay == 1, 0, (1 - decay) * bootstrap)  # not read, so that NaN there does not matter
-    ahead = jnp.where(cut, bootstrap, mixed)
+    gamma, decay = as_scalar("discount", discount, rewards, 0, 1), as_scalar("lambda_", lambda_, rewards, 0, 1)
+    ahead = jnp.where(cut, bootstrap, (1 - decay) * bootstrap)
     returns = _sum_backward(rewards + gamma * ahead, gamma * decay, cut)
     return jax.lax.stop_gradient(returns) if stop_gradient else returns
 
@@ -114,7 +115,7 @@ def n_step_returns(
         num_steps: n.
 
     Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit, num_steps below 1.
+    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1], num_steps below 1.
     Cost: min(n, T) T multiplications and additions.
     Differentiable in: nothing; with `stop_gradient=False` rewards, next_values.
     Reference: Sutton & Barto (2018), Reinforcement learning, equation 7.1.
@@ -122,8 +123,8 @@ def n_step_returns(
     check_count("num_steps", num_steps)
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
     bootstrap, cut = _ends(bootstrap, terminated, truncated)
-    gamma = as_scalar("discount", discount, rewards)
-    returns = _sum_steps(rewards, bootstrap, cut, gamma, min(num_steps, len(rewards)))
+    gamma = as_scalar("discount", discount, rewards, 0, 1)
+    returns = _sum_steps(rewards, bootstrap, cut, gamma, min(int(num_steps), len(rewards)))
     return jax.lax.stop_gradient(returns) if stop_gradient else returns
 
 
@@ -142,9 +143,9 @@ def gae(
 
     A_t = delta_t + gamma lambda A_{t+1},   delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
 
-    lambda = 0 gives the TD errors. Where an episode goes on, a state has one value: next_values[t] is values[t+1].
-    Then lambda = 1 gives the discounted returns less the values, and A + V are the lambda returns, the usual
-    targets of V; with next values of another network neither is so.
+    lambda = 0 gives the TD errors. Where next_values[t] is values[t + 1] inside an episode, as for values of one
+    network on the same observations, lambda = 1 gives the discounted returns less the values, and A + V are the
+    lambda returns, the usual targets of V.
 
     Args:
         rewards: r, shape `[T]`.
@@ -156,14 +157,14 @@ def gae(
         stop_gradient: whether derivatives are zero, so that a policy loss cannot train the values.
 
     Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit.
+    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1].
     Differentiable in: nothing; with `stop_gradient=False` rewards, values, next_values.
     Reference: Schulman et al. (2016), High-dimensional continuous control using generalized advantage
         estimation, equation 16. Truncation: Pardo et al. (2018), Time limits in reinforcement learning.
     """
     rewards, values, bootstrap = as_steps(rewards=rewards, values=values, next_values=next_values)
     bootstrap, cut = _ends(bootstrap, terminated, truncated)
-    gamma, decay = as_scalar("discount", discount, rewards), as_scalar("lambda_", lambda_, rewards)
+    gamma, decay = as_scalar("discount", discount, rewards, 0, 1), as_scalar("lambda_", lambda_, rewards, 0, 1)
     advantages = _sum_backward(rewards + gamma * bootstrap - values, gamma * decay, cut)
     return jax.lax.stop_gradient(advantages) if stop_gradient else advantages
 
