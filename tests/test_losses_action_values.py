@@ -267,8 +267,6 @@ CATEGORICAL = Categorical(np.zeros((2, 3), np.float32))
         (lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(3), GAUSSIAN), "states must be a tree"),
         (lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), GAUSSIAN, temperature=-1), "temperature must be"),
         (lambda k: losses.pathwise_loss(k, reward, None, DiagonalNormal([0.0], [0.0])), "batch shape"),
-        (lambda k: losses.pathwise_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN), "objective must return a sc"),
-        (lambda k: losses.measure_valued_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN), "objective must return"),
         (lambda k: losses.all_actions_loss(GAUSSIAN, np.zeros((2, 3))), "must be a Categorical"),
         (lambda k: losses.all_actions_loss(CATEGORICAL, np.zeros((2, 2))), "action_values must have shape"),
     ],

@@ -76,6 +76,9 @@ def test_diagnostics_of_small_and_of_extreme_steps(rng):
     assert losses.ppo_diagnostics(-EXTREMES, np.zeros(6, np.float32)).kl == np.inf  # the policy excludes a step
     far = losses.ppo_diagnostics(np.float32([-50, 0, 0]), np.zeros(3, np.float32))
     assert far.kl == pytest.approx(49 / 3, rel=1e-6)
+    forbidden = np.float32([-np.inf, -1])  # of both policies
+    assert losses.ppo_diagnostics(forbidden, forbidden) == (0, 0)
+    assert losses.ppo_loss(forbidden, forbidden, np.ones(2, np.float32)) == -1
     assert losses.ppo_diagnostics(old, old, 0.0) == (0, 0)
     spoiled = np.where(np.arange(100) < 50, near, np.nan)
     assert losses.ppo_diagnostics(spoiled, old, np.arange(100) < 50) == losses.ppo_diagnostics(near[:50], old[:50])

@@ -38,13 +38,9 @@ def corridor_gradients(p, num_episodes=NUM_EPISODES):
         log_probs = Categorical(logits).log_prob(action)
         return losses.reinforce_loss(log_probs, rewards, end, baseline, discount=1.0)
 
-    @jax.jit
-    def gradients(baseline, reward):
-        return jax.vmap(jax.grad(loss), (None, 0, 0, 0, None))(
-            jnp.float32(np.log(p / (1 - p))), actions, ended, baseline, reward
-        )
-
-    return gradients, states, np.argmax(ended, axis=1) + 1
+    logit = jnp.float32(np.log(p / (1 - p)))
+    batch = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0, 0, None)))
+    return functools.partial(batch, logit, actions, ended), states, np.argmax(ended, axis=1) + 1
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5, BEST, 0.9])

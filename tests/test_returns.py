@@ -87,13 +87,7 @@ def random_trajectories(rng, num=200):
     """Many trajectories with all mixes of flags."""
     rewards, values, next_values = (rng.normal(size=(num, T)).astype(np.float32) for _ in range(3))
     terminated, truncated = (rng.random((num, T)) < rng.choice([0, 0.2, 0.6], (num, 1)) for _ in range(2))
-    return rewards, values, one_value_a_state(values, next_values, terminated | truncated), terminated, truncated
-
-
-def one_value_a_state(values, next_values, ended):
-    """The next values, which are the values of the next step where an episode goes on."""
-    goes_on = ~ended & (np.arange(T) < T - 1)
-    return np.where(goes_on, np.roll(values, -1, axis=-1), next_values)
+    return rewards, values, agreeing(values, next_values, terminated, truncated), terminated, truncated
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -51,9 +51,9 @@ def optimal_baseline(gradients: Params, scores: Params) -> Array:
     Reference: Greensmith, Bartlett & Baxter (2004), Variance reduction techniques for gradient estimates in
         reinforcement learning, theorem 8. Deviation: each episode's baseline leaves that episode out.
     """
-    structure, score_structure = jax.tree.structure(gradients), jax.tree.structure(scores)
-    if structure != score_structure:
-        raise ValueError(f"scores must be a tree like gradients, {structure}; got {score_structure}")
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (gradients, scores)]
+    if structures[0] != structures[1]:
+        raise ValueError(f"scores must be a tree like gradients, {structures[0]}; got {structures[1]}")
     shapes, score_shapes = ([jnp.shape(x) for x in jax.tree.leaves(tree)] for tree in (gradients, scores))
     sizes = {shape[:1] for shape in shapes}
     if shapes != score_shapes or len(sizes) != 1 or min(sizes) < (2,):
