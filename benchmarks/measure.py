@@ -16,6 +16,7 @@ import numpy as np
 NUM_REGRET_ACTIONS = 1024  # uniform actions a state, for the scale of the regret
 # States of a batch share a search's noise, and with it the luck of a key: methods are judged under several.
 NUM_CHOICE_KEYS, NUM_KEYS = 2, 3  # to choose between methods by, and to report
+MAX_STATES = 256  # judged; more would say little more
 SUCCESSES = (1e-1, 1e-2, 1e-3, 1e-4)
 REGRETS = ("regret", "normalized_regret", "normalized_regret_by_key", "normalized_regret_upper", "success")
 EMPTY = (*REGRETS, "bound_violations", "regret_states", "choice_regret")
@@ -57,7 +58,7 @@ def measure_batch(
         compiled = dict(zip((way.name for way in live), threads.map(compile_way, live), strict=True))
     for way in live:
         look(rows[way.name], way, compiled[way.name], arguments[way.name])
-        num_states = min(batch_size, task.num_states)
+        num_states = min(batch_size, task.num_states, MAX_STATES)
         judged = [row["regret_states"] or 0 for row in earlier if row["method"] == way.name]
         if scale is not None and batch_size > 1 and num_states > max(judged, default=0):
             rows[way.name] |= judge(task, compiled[way.name].function, *arguments[way.name], scale=scale)
@@ -98,7 +99,7 @@ def judge(
     task: methods.Task, act: Any, params: Any, key: jax.Array, states: jax.Array, *, scale: np.ndarray
 ) -> dict[str, Any]:
     """Regrets of a way to act, compiled, on the distinct ones of a batch's states, under keys of two kinds."""
-    count = min(len(states), task.num_states)
+    count = min(len(states), task.num_states, MAX_STATES)
     keys = jax.random.split(key, NUM_CHOICE_KEYS + NUM_KEYS)
     actions = np.stack([np.asarray(methods.actions_of(act(params, key, states)))[:count] for key in keys])
     choice = regret(task, actions[:NUM_CHOICE_KEYS], scale)["normalized_regret"]["median"]

@@ -108,7 +108,7 @@ def test_a_run_shows_a_row_a_box_and_writes_a_figure(small_run):
     table = certified.table(result)
     assert table.row_count == len(result["rows"]) == 3
     num_closed = sum(row["closed"] for row in result["rows"])
-    assert (printed.count("closed"), printed.count("open")) == (num_closed, 3 - num_closed)
+    assert (printed.count(" closed"), printed.count(" open")) == (num_closed, 3 - num_closed)
     assert "small_gap.png" in printed
 
 
