@@ -35,6 +35,7 @@ from claims_rows import VERDICTS
 from plots import machine_text
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 CONSOLE = Console(width=150)
 COLORS = dict(zip(VERDICTS, ("green", "yellow", "red"), strict=True))
@@ -127,6 +128,8 @@ def expected_text(row: Mapping[str, Any]) -> str:
     low, high = row["expected"]
     if row["exact"] is not None:
         return f"{row['exact']:.4g}"
+    if row["says"] == "cell":
+        return ""
     if low == -float("inf"):
         return f"≤ {high:.4g}"
     return f"≥ {low:.4g}" if high == float("inf") else f"{low:.4g} to {high:.4g}"
@@ -153,7 +156,7 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
             if row["claim"] == letter:
                 *texts, verdict = cells(row)
                 said = "chapter: " if row["says"] == "chapter" else ""
-                shown.add_row(said + texts[0], *texts[1:], f"[{COLORS[verdict]}]{verdict}[/]")
+                shown.add_row(said + texts[0], *texts[1:], Text(verdict, COLORS.get(verdict, "")))
         console.print(shown)
     for entry in result.get("advice", ()):
         console.print(f"- {entry['rule']}: {entry['side']} ({entry['row']})", highlight=False)

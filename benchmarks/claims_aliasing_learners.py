@@ -15,7 +15,7 @@ TIME_LIMIT = 50  # steps of an episode
 # Actor-critic: streams of steps side by side, steps of each between two updates.
 NUM_STREAMS, NUM_STEPS, NUM_UPDATES, LEARNING_RATE, LAMBDA = 8, 16, 500, 0.1, 0.95
 NUM_Q_STEPS, STEP_SIZE, EPSILON = 10_000, 0.1, 0.1
-NUM_EPISODES, MAX_STEPS = 2048, 150  # in the corridor; one episode in ten million is longer
+NUM_EPISODES, MAX_STEPS = 8192, 150  # in the corridor; one episode in ten million is longer
 
 
 def remembering(mdp: envs.TabularMDP) -> envs.TabularMDP:

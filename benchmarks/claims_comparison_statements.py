@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 ENVIRONMENTS = ("gridworld", "random MDP", "aliased gridworld")
 MORE = 1e-6  # a difference of exactly 0 is none
-ANY, ABOVE, BELOW, DEARER = (0.0, math.inf), (MORE, math.inf), (-math.inf, -MORE), (1 + MORE, math.inf)
+ABOVE, BELOW, DEARER = (MORE, math.inf), (-math.inf, -MORE), (1 + MORE, math.inf)
 VALUE, POLICY = "value-based", "policy-based"
 DIFFERENCE, RATIO = "value - policy", "value / policy"
 
@@ -55,18 +55,17 @@ WITH_BOTH = "MLP critic + Gaussian policy"
 BANDIT_LEARNERS = ("Gaussian policy", "grid of 729", "quadratic critic + CEM", "MLP critic + CEM", WITH_BOTH)
 
 
-def entry(where: str, quantity: str, against: Range, *, says: str, sign: str = DIFFERENCE, sides=(ANY, ANY)):
-    """Statements of a cell: each side, and the difference or ratio of a seed's two numbers."""
-    return {
-        (where, VALUE, quantity): Statement(f"{where}, {VALUE}", quantity, *sides[0]),
-        (where, POLICY, quantity): Statement(f"{where}, {POLICY}", quantity, *sides[1]),
-        (where, sign, quantity): Statement(f"{where}, {sign}", quantity, *against, says=says),
-    }
-
-
-def single(where: str, who: str, quantity: str, expected: Range, says: str = "condition"):
-    """One statement, about one learner or one difference (`who`)."""
+def single(where: str, who: str, quantity: str, expected: Range | None = None, says: str = "condition"):
+    """One statement, about one learner or one difference (`who`); without expectation, a number that is shown."""
+    if expected is None:
+        expected, says = (-math.inf, math.inf), "cell"
     return {(where, who, quantity): Statement(f"{where}, {who}", quantity, *expected, says=says)}
+
+
+def entry(where: str, quantity: str, against: Range, *, says: str, sign: str = DIFFERENCE, sides=(None, None)):
+    """Statements of a cell: each side, and the difference or ratio of a seed's two numbers."""
+    value, policy = (single(where, who, quantity, side) for who, side in zip((VALUE, POLICY), sides, strict=True))
+    return value | policy | single(where, sign, quantity, against, says)
 
 
 def design(topic: str, quantity: str, regime: Range):
@@ -75,7 +74,7 @@ def design(topic: str, quantity: str, regime: Range):
     for name in ENVIRONMENTS:
         where = f"{topic}: {name}"
         for cell in CELLS.values():
-            made |= single(where, cell, quantity, ANY)
+            made |= single(where, cell, quantity)
         made |= single(where, DIFFERENCE, quantity, ABOVE, "chapter")
         made |= single(where, REGIME, quantity, regime)
     return made
@@ -105,7 +104,7 @@ def continuous_actions():
     """A grid is coarse; a critic that can be searched is not; a critic can also train the policy."""
     made = {}
     for name in BANDIT_LEARNERS:
-        made |= single(CONTINUOUS, name, REGRET, ANY)
+        made |= single(CONTINUOUS, name, REGRET)
     against = {"grid of 729": (DEARER, "chapter"), "quadratic critic + CEM": ((0.0, 1.0), "condition")}
     against |= dict.fromkeys(("MLP critic + CEM", WITH_BOTH), ((0.0, 1.0), "condition"))
     for name, (expected, says) in against.items():

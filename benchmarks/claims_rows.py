@@ -23,7 +23,7 @@ class Statement(NamedTuple):
             interval does, the statement is contradicted.
         exact: the value known from theory, if any.
         says: "chapter" for what the chapter claims, "exact" for what theory knows, "condition" for what it leaves
-            out.
+            out, "cell" for a number that is only shown, of which nothing is expected.
     """
 
     condition: str
@@ -31,7 +31,7 @@ class Statement(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     exact: float | None = None
-    says: Literal["chapter", "exact", "condition"] = "condition"
+    says: Literal["chapter", "exact", "condition", "cell"] = "condition"
 
 
 def exactly(
@@ -76,7 +76,7 @@ def judge(
         "interval": list(interval),
         "exact": statement.exact,
         "expected": [statement.low, statement.high],
-        "verdict": verdict(interval, (statement.low, statement.high)),
+        "verdict": "" if statement.says == "cell" else verdict(interval, (statement.low, statement.high)),
         "over": over,
         "values": array.tolist(),
     }

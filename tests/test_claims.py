@@ -106,6 +106,25 @@ def test_bad_options_are_refused_by_name_before_anything_runs(option, value, mon
     assert option in capsys.readouterr().err
 
 
+def test_a_number_of_which_nothing_is_expected_is_shown_as_it_is(run, monkeypatch):
+    cell = judge(Statement("a policy", "regret", says="cell"), [2.0])
+    assert claims.cells(cell) == ["a policy", "regret", "2", "", "", ""]
+    monkeypatch.setattr(claims, "CLAIMS", {"c": ("claim c", lambda **_: {"rows": [cell], "figure": {}})})
+    _, result, printed, _ = run("--claim", "c")
+    assert "regret" in printed
+    assert claims.counts(result["rows"], "c", "cell") == ""
+
+
+@pytest.mark.parametrize("letter", claims.CLAIMS)
+def test_every_statement_says_what_would_contradict_it_and_what_is_only_shown_says_nothing(letter):
+    for said in sys.modules[claims.CLAIMS[letter][1].__module__].STATEMENTS.values():
+        if said.says == "cell":
+            assert (said.low, said.high, said.exact) == (-math.inf, math.inf, None)
+        else:
+            assert said.low <= said.high
+            assert math.isfinite(said.low) or math.isfinite(said.high) or said.low == said.high
+
+
 def test_every_claim_has_a_figure():
     assert list(claims_plots.DRAW) == list(claims.CLAIMS)
 

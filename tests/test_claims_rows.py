@@ -31,6 +31,10 @@ def test_exact_statements_allow_their_tolerance_alone():
     assert judge(statement, [-2.2, -2.13], over="cases")["verdict"] == "contradicted"
 
 
+def test_a_number_of_which_nothing_is_expected_has_no_verdict():
+    assert judge(Statement("here", "this", says="cell"), [1.0, 2.0], over="cases")["verdict"] == ""
+
+
 def test_seeds_give_the_interquartile_mean_and_its_interval_and_are_kept(rng):
     values = rng.normal(3.0, 1.0, 32)
     row = judge(Statement("here", "this", low=2.0), values)
