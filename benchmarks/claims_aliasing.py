@@ -22,9 +22,6 @@ from pgjax import environments as envs
 
 DISCOUNTS = (1.0, 0.9)
 SKULL, MILD, EQUAL, SEVERE = -10.0, -4.0, -5.0, -100.0  # what the skull costs
-# The search for the best stochastic policy starts from even choices alone: near-deterministic starts make the
-# undiscounted linear system singular, and its solution can be anything.
-NUM_STARTS = 1
 # At p = .5 a baseline b changes the variance by 3 b^2 + 74 b: the score's square has the mean 12 steps / 4 = 3.
 BEST_BASELINE, LEAST_VARIANCE = -37 / 3, 830 / 3
 BASELINES = {"none": 0.0, "J": -12.0, "best": BEST_BASELINE}
@@ -232,7 +229,7 @@ def class_values(deterministic: Mapping[str, float]) -> dict[str, float]:
         best = {name: float(values[j, i]) for j, name in enumerate(fixed)} | {
             "sees the state": envs.optimal_policy(grid, discount).value,
             "with memory": envs.best_memory_policy(grid, discount).value,
-            "stochastic": envs.best_stochastic_policy(grid, discount, num_starts=NUM_STARTS).value,
+            "stochastic": envs.best_stochastic_policy(grid, discount).value,
             "deterministic": deterministic[f"deterministic {discount:g}"],
         }
         best["chance"] = best["stochastic"] - best["deterministic"]
@@ -293,7 +290,7 @@ def traps(found: Mapping[str, float]) -> dict[str, float]:
 def corridor_values() -> dict[str, float]:
     """The corridor's best policy, its values and slopes, and the moments of REINFORCE's gradient."""
     corridor = envs.short_corridor()
-    best = envs.best_stochastic_policy(corridor, num_starts=NUM_STARTS)
+    best = envs.best_stochastic_policy(corridor)
     even = jnp.zeros((1, 2))
 
     def at_logit(logit):
