@@ -28,8 +28,8 @@ NUM_DIMS, WIDTH = methods.ACTION_SIZE, 64
 ACTION_COUNTS = tuple(10**k for k in range(1, 7))
 # Batch size -> the most actions timed; 16 softmax samples of 1,000,000 actions would take seconds and gigabytes.
 LARGEST = {1: 1_000_000, 16: 100_000}
-NUM_ROUNDS = 5  # a value of every time, ratio and slope for each: the interval is from the least to the greatest
-LIMITS = {"min_time_s": 0.01, "max_time_s": 0.05, "min_repetitions": 10, "num_rounds": 1}
+NUM_ROUNDS = 9  # a value of every time, ratio and slope for each
+LIMITS = {"min_time_s": 0.005, "max_time_s": 0.03, "min_repetitions": 5, "num_rounds": 1}
 NUM_FITTED = 3  # the largest numbers of actions, for the slope
 
 FLAT, FACTORED = "flat", f"{NUM_DIMS} dimensions"
@@ -114,7 +114,10 @@ def judged(times: Times, parameters: Mapping[str, int]) -> dict[str, Any]:
             "few": few[SOFTMAX] / few[SAMPLE],
         }
         values |= {(name, batch_size): rounds for name, rounds in measured.items()}
-    rows = [judge(statement, values[name], over="cases") for name, statement in STATEMENTS.items()]
+    rows = [
+        judge(statement, values[name, size], over="rounds" if size else "cases")
+        for (name, size), statement in STATEMENTS.items()
+    ]
     lines = [
         {"way": way, "batch_size": batch_size}
         | {"num_actions": list(counts(batch_size))}

@@ -117,7 +117,7 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
     of_arm = arm.measure(num_seeds=num_seeds, seed=seed)
     six, cem = regrets["random", NUM_DIMS], regrets["cem"]
     in_all = CEM_SAMPLES * CEM_ITERATIONS[-1]
-    seeds = of_arm["seeds"] | {
+    seeds = {
         "random 1000": six[:, 0],
         "random 10000": six[:, -1],
         **{f"slope {d}": slopes(d, regrets["random", d]) for d in DRAWS},
@@ -129,11 +129,10 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
         "CEM floor": cem["floor"][:, -1],
         "CEM against random": [random_samples(NUM_DIMS, regret) / in_all for regret in cem["mean"][:, -1]],
     }
-    cases = of_arm["cases"] | {"fine grid": [grid_size(FINE_GRID)]}
-    rows = [
-        judge(statement, seeds[name]) if name in seeds else judge(statement, cases[name], over="cases")
-        for name, statement in STATEMENTS.items()
-    ]
+    measured = {name: (values, over) for over, found in of_arm["over"].items() for name, values in found.items()}
+    measured |= {name: (values, "seeds") for name, values in seeds.items()}
+    measured["fine grid"] = ([grid_size(FINE_GRID)], "cases")
+    rows = [judge(statement, measured[name][0], over=measured[name][1]) for name, statement in STATEMENTS.items()]
     return {"rows": rows, "figure": figure_data(regrets) | {"arm": of_arm["figure"]}}
 
 

@@ -58,7 +58,11 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
         **stability(study),
     }
     rows = [
-        judge(statement, values[key], over="cases" if said.TIME in key or statement.says == "exact" else "seeds")
+        judge(
+            statement,
+            values[key],
+            over="rounds" if said.TIME in key else "cases" if statement.says == "exact" else "seeds",
+        )
         for key, statement in STATEMENTS.items()
     ]
     return {"rows": rows, "figure": figure_data(study)}

@@ -93,7 +93,7 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
     Returns: "rows", one for each statement, and "figure": the gain exact and learned, two Gaussians in the plane.
     """
     keys_moments, keys_learning = jax.random.split(jax.random.key(seed), (2, num_seeds))
-    seeds: dict[str, Any] = measure_times()
+    rounds = measure_times()
     learned = learn_all(keys_learning)
     with jax.enable_x64(True):
         moments = jax.jit(functools.partial(jax.lax.map, moments_of_seed))(keys_moments)
@@ -102,9 +102,11 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
         gaps_learned = gaps_of(*learned)
         plane = gaussians_in_the_plane(seed)
     cases |= {f"gap {r:g}": gaps for r, gaps in zip(GAPS, exact, strict=False)}
-    seeds |= moments | {f"learned {r:g}": gaps for r, gaps in zip(GAPS, gaps_learned, strict=True)}
+    seeds = moments | {f"learned {r:g}": gaps for r, gaps in zip(GAPS, gaps_learned, strict=True)}
+    measured = {"seeds": seeds, "rounds": rounds, "cases": cases}
+    over = {name: kind for kind, found in measured.items() for name in found}
     rows = {
-        name: judge(statement, seeds[name]) if name in seeds else judge(statement, cases[name], over="cases")
+        name: judge(statement, measured[over[name]][name], over=over[name])
         for name, statement in STATEMENTS.items()
     }
     curve = {"correlation": CURVE.tolist(), "gap": exact[len(GAPS) :, 0].tolist()}

@@ -46,13 +46,13 @@ def judge(
     statement: Statement,
     values: Sequence[float] | np.ndarray,
     *,
-    over: Literal["seeds", "estimates", "cases"] = "seeds",
+    over: Literal["seeds", "rounds", "estimates", "cases"] = "seeds",
 ) -> dict[str, Any]:
     """The statement's row: what was measured, its interval, and the verdict.
 
     Args:
         statement: made before the run.
-        values: over "seeds", independent measurements: their interquartile mean, with its 95 % bootstrap interval;
+        values: over "seeds", or "rounds" of timing: their interquartile mean, with its 95 % bootstrap interval;
             over "estimates", independent and each unbiased: the same of their mean, as the middle half of skewed
             ones, such as variances, is biased; over "cases" (one exact number, several starting points, the ends
             of a bracket): the median, and the least and greatest.
@@ -64,7 +64,7 @@ def judge(
     if array.size == 0:
         raise ValueError(f"values must not be empty: {statement.condition}, {statement.quantity}")
     if over != "cases":
-        statistic = interquartile_mean if over == "seeds" else np.mean
+        statistic = np.mean if over == "estimates" else interquartile_mean
         value, interval = float(statistic(array)), bootstrap_interval(array, statistic)
     else:
         value, interval = float(np.median(array)), (float(np.min(array)), float(np.max(array)))

@@ -92,8 +92,9 @@ def test_statements_are_there_before_the_run(small_run):
 def test_every_seed_and_every_case_is_in_the_rows(small_run):
     rows, _ = small_run
     cases = {"fine grid": 1} | dict.fromkeys(("critic same", "critic regret"), EFFORT["num_critic_keys"])
-    cases |= {name: EFFORT["num_rounds"] for name in arm.STATEMENTS if "time" in name or "ratio" in name}
-    assert {name: len(row["values"]) for name, row in rows.items() if row["over"] == "cases"} == cases
+    rounds = {name: EFFORT["num_rounds"] for name in arm.STATEMENTS if "time" in name or "ratio" in name}
+    for over, numbers in (("cases", cases), ("rounds", rounds)):
+        assert {name: len(row["values"]) for name, row in rows.items() if row["over"] == over} == numbers
     for row in rows.values():
         if row["over"] == "seeds":
             assert len(set(row["values"])) == NUM_SEEDS

@@ -127,7 +127,7 @@ def test_times_are_ratios_and_full_covariance_has_more_parameters(small_run):
         "full log_prob",
     ):
         assert all(0.1 < value < 100 for value in rows[name]["values"])
-        assert rows[name]["over"] == "seeds"
+        assert rows[name]["over"] == "rounds"
     assert 0 < rows["control"]["value"] < 1
     assert [rows[f"full {std}"]["value"] for std in ("shared", "per_state")] == [15, 15 * 65]
 
