@@ -144,7 +144,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 
 HEADS = ("condition", "quantity", "measured", "interval", "expected", "verdict")
-ADVICE_HEADS = ("h. advice", "use", "chapter's", "measured")
+ADVICE_HEADS = ("h. advice", "use", "chapter's", "row of g: measured (interval)")
 SAYS = {"chapter": "the chapter's statements", "exact": "numbers of theory", "condition": "conditions left out"}
 
 
@@ -170,10 +170,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         for letter, claim in result["claims"].items()
     ]
     chapter = [[row["claim"], *cells(row)] for row in rows if row["says"] == "chapter"]
-    advice = [
-        [entry["rule"], entry["side"], entry["chapter"], entry["row"].rpartition(": ")[2]]
-        for entry in result.get("advice", ())
-    ]
+    advice = [[entry["rule"], entry["side"], entry["chapter"], entry["row"]] for entry in result.get("advice", ())]
     parts = [
         report.markdown_table(("claim", *SAYS.values()), counted),
         report.markdown_table(("claim", *HEADS), chapter),

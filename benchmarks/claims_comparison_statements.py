@@ -37,7 +37,7 @@ END, TD_DISCOUNT, TD_RATE, TD_UPDATES = 0.1, 0.95, 0.1, 500
 EPSILON = 0.1
 
 LEARNED, LOSS, ERROR = "what is learned", "loss of the greedy policy / uniform's", "relative error of Q"
-ACTING, TIME = "how to act", "time per decision (s)"
+ACTING, TIME = "how to act", "time per decision"
 CONTINUOUS, REGRET = "continuous actions: 6 joints, 2048 pulls", "regret"
 STOCHASTIC, FINAL, EXPLOITABILITY = "stochastic policies", "value at the end", "exploitability"
 EFFICIENCY, MEAN_VALUE = "sample efficiency", "mean normalized value in training"
@@ -96,7 +96,10 @@ def how_to_act():
     for name in WHERE_ACTING:
         discrete = "discrete" in name
         against, says = ((0.5, 2.0), "condition") if discrete else (DEARER, "chapter")
-        made |= entry(f"{ACTING}: {name}", TIME, against, says=says, sign=RATIO)
+        statements = entry(f"{ACTING}: {name}", TIME, against, says=says, sign=RATIO)
+        made |= {
+            key: s._replace(quantity=f"{TIME}, s") if s.says == "cell" else s for key, s in statements.items()
+        }
     return made
 
 

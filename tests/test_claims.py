@@ -92,7 +92,7 @@ def test_the_readmes_table_has_what_the_chapter_says_and_leaves_out(run):
     assert len(lines) == (2 + 7) + (2 + 7) + (2 + 1)
     assert "| a | a policy | cost | 2 |  | ≤ 1 | contradicted |" in lines
     assert sum(line.endswith("| 1 contradicted | 1 holds | 1 open |") for line in lines) == 7
-    assert "| where it pays | policy-based | value-based | 2 (1 to 3) |" in lines
+    assert "| where it pays | policy-based | value-based | cost: 2 (1 to 3) |" in lines
 
 
 @pytest.mark.parametrize(
