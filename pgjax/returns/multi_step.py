@@ -5,6 +5,10 @@ All take one trajectory, whose step t goes from s_t by a_t to r_t and s_{t+1}. A
 `truncated`: what would have come is estimated by the value of the state it was stopped in, which is the state
 before the reset. Both cut the recursion, so that a trajectory may hold several episodes, or padding. The last
 step counts as truncated unless it is terminated.
+
+rlax's recursions, given discounts of 0 and lambdas of 0 at these ends, are the same on finite numbers (the tests
+compare them); they are not called here because they multiply what lies beyond an end by 0, so that NaN in padding
+would reach every step before it.
 """
 
 from __future__ import annotations
