@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -66,6 +67,7 @@ def policy_value(
     """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
     if time_limit is not None:
+        check_count("time_limit", time_limit)
         return _finite_horizon_value(chain, discount, time_limit)
     recurrent, minus, plus, _ = find_endless(chain, discount)
     chain = end_endless(chain, recurrent)
@@ -154,6 +156,8 @@ def policy_chain(mdp: TabularMDP, policy: ArrayLike) -> Chain:
     )
 
 
+# Jitted, so that calls outside of jit compile the loops once and not every time.
+@functools.partial(jax.jit, static_argnames="transpose")
 def discounted_sum(chain: Chain, right: Array, *discounts: Array, transpose: bool = False) -> Array:
     """The solution x of x = right + gamma P x, or of x = right + gamma P^T x, gamma the product of the discounts.
 
@@ -220,6 +224,7 @@ def expectation(probability: Array, value: Array) -> Array:
     return jnp.where(minus, -jnp.inf, jnp.where(plus, jnp.inf, known))
 
 
+@jax.jit
 def find_endless(chain: Chain, discount: Array) -> Endless:
     """Where an undiscounted episode goes on for ever, from which states may lead to which."""
     num_states = chain.reward.shape[0]
@@ -248,9 +253,8 @@ def _any_product(left: Array, right: Array) -> Array:
     return jnp.einsum("ij,jk->ik", left.astype(jnp.float32), right.astype(jnp.float32), precision="highest") > 0
 
 
+@functools.partial(jax.jit, static_argnames="time_limit")
 def _finite_horizon_value(chain: Chain, discount: Array, time_limit: int) -> Array:
-    check_count("time_limit", time_limit)
-
     def advance(value, _):
         expected = jnp.einsum("st,t->s", chain.transition, value, precision="highest")
         return chain.reward + discount * expected, None
