@@ -269,6 +269,7 @@ def test_equilibria_do_not_depend_on_the_payoffs_scale():
             )
             for highest in (np.inf, -1.0, "fast")
         ),
+        (lambda: games.hedge(learning_rate="fast"), "learning_rate must be positive and finite; got 'fast'"),
         (lambda: games.exploitability(ROCK_PAPER_SCISSORS, [2.0, -1.0, 0.0]), "strategy must be probabilities"),
         (lambda: games.exploitability(ROCK_PAPER_SCISSORS, ["a", "b", "c"]), "strategy must be an array of real"),
         (lambda: games.nash_equilibrium(1j * ROCK_PAPER_SCISSORS), "payoff must be an array of real numbers"),

@@ -50,11 +50,12 @@ def as_setting(name: str, value: ArrayLike, *, positive: bool = False, highest: 
     if np.shape(value) != ():
         raise ValueError(f"{name} must be a scalar; got shape {np.shape(value)}")
     if not isinstance(value, jax.core.Tracer):
-        number = float(np.asarray(value))
+        array = np.asarray(value)
+        number = float(array) if jnp.issubdtype(array.dtype, jnp.number) else np.nan
         if not (number > 0 if positive else number >= 0) or not number <= highest or not np.isfinite(number):
             lowest = "positive" if positive else "at least 0"
             limit = "finite" if highest == np.inf else f"at most {highest:g}"
-            raise ValueError(f"{name} must be {lowest} and {limit}; got {value}")
+            raise ValueError(f"{name} must be {lowest} and {limit}; got {value!r}")
         return number  # of no dtype, so that play decides it
     return jnp.clip(jnp.asarray(value, jnp.result_type(float)), 0, highest)
 
