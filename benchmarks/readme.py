@@ -9,6 +9,7 @@ from typing import Any
 import argmax_report
 import built_in
 import certified
+import claims
 import harness
 import report
 
@@ -20,6 +21,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "argmax": ("argmax_cpu.json", argmax_report.markdown),
     "built-in": ("built_in_cpu.json", built_in.markdown),
     "certified": ("certified_cpu.json", certified.markdown),
+    "claims": ("claims_cpu.json", claims.markdown),
 }
 
 

@@ -133,9 +133,10 @@ def as_markdown(table: Table) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, columns of numbers to the right."""
-    starts = [{row[i][:1] for row in rows} for i in range(1, len(heads))]
-    ruler = ["---", *("--:" if cells & set("0123456789<") else "---" for cells in starts)]
+    """A table in Markdown, columns mostly of numbers to the right."""
+    filled = [[row[i] for row in rows if row[i]] for i in range(1, len(heads))]
+    numbers = [sum(cell[0] in "0123456789<-≤≥" for cell in cells) for cells in filled]
+    ruler = ["---", *("--:" if 2 * n > len(cells) else "---" for n, cells in zip(numbers, filled, strict=True))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows))
 
 

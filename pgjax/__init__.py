@@ -1,6 +1,6 @@
 """pgjax: learn the policy directly, or learn Q(s, a) and search for its maximum? Answered in JAX."""
 
-from pgjax import distributions, maximizers, problems
+from pgjax import distributions, environments, games, losses, maximizers, problems, returns
 from pgjax.critics import ControlPointCritic, FactoredCritic, QuadraticCritic
 from pgjax.maximizers import Maximum, maximize, maximize_batch
 from pgjax.networks import MLP, CategoricalPolicy, GaussianPolicy, QNetwork, QValues, ValueNetwork
@@ -24,13 +24,17 @@ __all__ = [
     "distribution",
     "distributions",
     "entropy",
+    "environments",
+    "games",
     "kl_divergence",
     "log_prob",
+    "losses",
     "maximize",
     "maximize_batch",
     "maximizers",
     "mode",
     "problems",
+    "returns",
     "sample",
     "sample_and_log_prob",
 ]
