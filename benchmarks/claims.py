@@ -4,7 +4,7 @@
 
 Each claim is a module, `claims_<name>.py`, that says what it expects before it measures. Prints a table for each
 claim: condition, measured value with interval, exact value, verdict; writes a JSON with the raw values of every
-seed, and a figure for each claim beside it.
+seed, anew after each claim, and a figure for each claim beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ class Options:
         return [letter for letter in CLAIMS if letter in wanted]
 
 
-def measure_all(options: Options) -> dict[str, dict[str, Any]]:
-    """The claims by letter: those without times side by side, as they mostly compile; then the others, alone."""
+def measure_all(options: Options) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Letters and measurements: claims without times side by side (they mostly compile), then the others alone."""
 
     def measure(letter: str) -> tuple[str, dict[str, Any]]:
         title, measure = CLAIMS[letter]
@@ -92,35 +92,43 @@ def measure_all(options: Options) -> dict[str, dict[str, Any]]:
         measured = measure(num_seeds=options.num_seeds, seed=options.seed)
         return letter, measured | {"title": title, "wall_time_s": time.perf_counter() - begin}
 
-    letters, done = options.letters(), {}
+    letters = options.letters()
     pool = concurrent.futures.ThreadPoolExecutor(2)
     try:
         side_by_side = pool.map(measure, [letter for letter in letters if letter in UNTIMED])
         alone = map(measure, [letter for letter in letters if letter not in UNTIMED])
         for letter, measured in itertools.chain(side_by_side, alone):
-            done[letter] = measured
             text = f"{letter}. {measured['title']}: {measured['wall_time_s']:.0f} s"
             CONSOLE.print(text, style="dim", highlight=False)
+            yield letter, measured
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return dict(sorted(done.items()))
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Measure what the options ask for."""
-    start = time.perf_counter()
-    result: dict[str, Any] = {
+    """Measure what the options ask for; after each claim the JSON is written, with all that is measured so far."""
+    start, done = time.perf_counter(), {}
+    run_of = {
         "machine": harness.machine_record(),
         "settings": dataclasses.asdict(options) | {"output": options.output.name},
-        "claims": {},
-        "rows": [],
     }
-    for letter, measured in measure_all(options).items():
-        result["claims"][letter] = {name: measured[name] for name in ("title", "figure", "wall_time_s")}
-        result["rows"] += [{"claim": letter} | row for row in measured["rows"]]
-    if "g" in result["claims"]:
-        result["advice"] = claims_advice.advice([row for row in result["rows"] if row["claim"] == "g"])
-    return result | {"wall_time_s": time.perf_counter() - start}
+    for letter, measured in measure_all(options):
+        done[letter] = measured
+        result = run_of | gathered(dict(sorted(done.items()))) | {"wall_time_s": time.perf_counter() - start}
+        harness.write_json(options.output, result)
+    return result
+
+
+def gathered(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The measurements by letter as a result's parts: claims with their figures' data, rows, advice."""
+    named = {
+        letter: {name: of[name] for name in ("title", "figure", "wall_time_s")} for letter, of in measured.items()
+    }
+    rows = [{"claim": letter} | row for letter, of in measured.items() for row in of["rows"]]
+    advised = (
+        {"advice": claims_advice.advice([row for row in rows if row["claim"] == "g"])} if "g" in named else {}
+    )
+    return {"claims": named, "rows": rows} | advised
 
 
 def expected_text(row: Mapping[str, Any]) -> str:

@@ -62,6 +62,20 @@ def test_all_claims_are_measured_in_order_and_drawn(run, tmp_path):
     assert "where it pays: policy-based (cost: 2 (1 to 3))" in printed
 
 
+def test_an_interrupted_run_keeps_the_claims_that_it_has_measured(run, monkeypatch, tmp_path):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(claims.CLAIMS, "b", ("claim b", interrupted))
+    status, result, printed, drawn = run()
+    assert status == 130
+    assert list(result["claims"]) == ["a", "c", "d", "e"]
+    assert [letters[0] for _, letters in drawn] == ["a", "c", "d", "e"]
+    assert len(result["rows"]) == 12
+    assert "what was being measured is lost; wrote" in printed.replace("\n", " ")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".png"}
+
+
 @pytest.mark.parametrize(("asked", "measured"), [(("c",), "c"), (("h",), "g"), (("e", "b"), "be")])
 def test_a_claim_alone(run, asked, measured):
     _, result, _, _ = run("--claim", *asked)
