@@ -27,13 +27,6 @@ hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, d
 hypothesis.settings.load_profile("fixed")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def programs_of_one_file():
-    """Free a file's compiled programs after it: beside thousands of them, compiling is half as slow again."""
-    yield
-    jax.clear_caches()
-
-
 @pytest.fixture
 def key():
     """Return a fresh typed key, the same in every test."""
