@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from plots import REGRET_FLOOR, median_regret, title_of, unique
-from report import ARM, time_text
+from studies.common.acting.tasks import ARM
+from studies.common.figures import REGRET_FLOOR, median_regret, title_of, unique
+from studies.common.tables import time_text
 
 Row = Mapping[str, Any]
 

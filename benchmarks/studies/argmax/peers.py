@@ -15,23 +15,24 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import harness
 import jax
 import jax.numpy as jnp
-import methods
 import numpy as np
 import scipy.optimize
-from measure import regret_scale, rescore
 from scipy.stats import qmc
 
 import pgjax
 from pgjax import maximizers
+from studies.common.acting.regret import regret_scale, rescore
+from studies.common.acting.tasks import Task
+from studies.common.acting.ways import Search, actions_of, search_method, search_named
+from studies.common.timing import time_interleaved
 
 GOALS = {1: 1.0, 4096: 3.0}  # times as fast as each peer, at no more regret
 NUM_POINTS, NUM_STARTS, MAX_STEPS, MEMORY = 512, 8, 30, 5
 POPULATION, INITIAL_SIGMA = 32, 0.6
 NO_REGRET = 1e-6  # float32 does not tell lower regrets from the maximum
-_LBFGS = methods.Search("L-BFGS 8x30", "L-BFGS", maximizers.lbfgs(num_starts=NUM_STARTS), MAX_STEPS)
+_LBFGS = Search("L-BFGS 8x30", "L-BFGS", maximizers.lbfgs(num_starts=NUM_STARTS), MAX_STEPS)
 
 
 class Peer(NamedTuple):
@@ -43,12 +44,12 @@ class Peer(NamedTuple):
 
     name: str
     package: str
-    search: methods.Search
-    solve: Callable[[methods.Task, Any, jax.Array, jax.Array], Any]
+    search: Search
+    solve: Callable[[Task, Any, jax.Array, jax.Array], Any]
     jittable: bool = True
 
 
-def value_on_cube(task: methods.Task, params: Any, state: jax.Array, point: jax.Array) -> jax.Array:
+def value_on_cube(task: Task, params: Any, state: jax.Array, point: jax.Array) -> jax.Array:
     """Q of the action that a point of the cube stands for."""
     return task.objective(params, state, to_action(task.box, point))
 
@@ -77,7 +78,7 @@ def compiled_losses(objective: Callable[..., jax.Array], low: tuple, high: tuple
     return jax.jit(jax.vmap(loss, (None, None, 0))), jax.jit(jax.value_and_grad(loss, 2))
 
 
-def evosax_cma_es(task: methods.Task, params: Any, key: jax.Array, state: jax.Array) -> jax.Array:
+def evosax_cma_es(task: Task, params: Any, key: jax.Array, state: jax.Array) -> jax.Array:
     """CMA-ES of evosax, which minimizes and knows no bounds: its population is clipped."""
     from evosax.algorithms import CMA_ES
 
@@ -99,7 +100,7 @@ def evosax_cma_es(task: methods.Task, params: Any, key: jax.Array, state: jax.Ar
     return to_action(task.box, search.best_solution)
 
 
-def jaxopt_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Array) -> jax.Array:
+def jaxopt_lbfgsb(task: Task, params: Any, key: jax.Array, state: jax.Array) -> jax.Array:
     """L-BFGS-B of jaxopt, from the best of the Sobol points."""
     del key
     with warnings.catch_warnings():
@@ -118,7 +119,7 @@ def jaxopt_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Ar
     return to_action(task.box, found[jnp.nanargmin(info.value)])
 
 
-def scipy_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Array) -> np.ndarray:
+def scipy_lbfgsb(task: Task, params: Any, key: jax.Array, state: jax.Array) -> np.ndarray:
     """L-BFGS-B of SciPy, from the best of the Sobol points, start by start, with as many gradients; Q compiled."""
     del key
     losses, loss_and_gradient = compiled_losses(task.objective, tuple(task.box.low), tuple(task.box.high))
@@ -142,7 +143,7 @@ def scipy_lbfgsb(task: methods.Task, params: Any, key: jax.Array, state: jax.Arr
 def plain_cem(num_samples: int, num_elites: int, num_steps: int) -> Callable[..., jax.Array]:
     """The cross-entropy method as it is commonly written: vmapped, with noise of its own for each state."""
 
-    def solve(task: methods.Task, params: Any, key: jax.Array, state: jax.Array) -> jax.Array:
+    def solve(task: Task, params: Any, key: jax.Array, state: jax.Array) -> jax.Array:
         def step(gaussian, key):
             mean, std = gaussian
             noise = jax.random.normal(key, (num_samples, task.box.num_dims))
@@ -159,18 +160,18 @@ def plain_cem(num_samples: int, num_elites: int, num_steps: int) -> Callable[...
     return solve
 
 
-_CMA_ES = methods.Search("CMA-ES 32x30", "CMA-ES", maximizers.cma_es(num_samples=POPULATION), MAX_STEPS)
+_CMA_ES = Search("CMA-ES 32x30", "CMA-ES", maximizers.cma_es(num_samples=POPULATION), MAX_STEPS)
 PEERS = (
     Peer("evosax CMA_ES", "evosax", _CMA_ES, evosax_cma_es),
     Peer("jaxopt LBFGSB", "jaxopt", _LBFGS, jaxopt_lbfgsb),
     Peer("SciPy L-BFGS-B", "scipy", _LBFGS, scipy_lbfgsb, jittable=False),
-    Peer("plain CEM 10x400/40", "jax", methods.search_named("CEM 10x400/40"), plain_cem(400, 40, 10)),
-    Peer("plain CEM 2x64/6", "jax", methods.search_named("CEM 2x64/6"), plain_cem(64, 6, 2)),
+    Peer("plain CEM 10x400/40", "jax", search_named("CEM 10x400/40"), plain_cem(400, 40, 10)),
+    Peer("plain CEM 2x64/6", "jax", search_named("CEM 2x64/6"), plain_cem(64, 6, 2)),
 )
 
 
 def measure(
-    tasks: Sequence[methods.Task],
+    tasks: Sequence[Task],
     batch_sizes: Sequence[int] = tuple(GOALS),
     *,
     peers: Sequence[Peer] = PEERS,
@@ -188,7 +189,7 @@ def measure(
         tasks: of the largest batch size.
         num_regret_states: distinct states to judge by at most; a batch has no more than its own.
         num_looped_states: states of a batch that a peer in a Python loop is timed on (`states_timed`).
-        limits: of `harness.time_interleaved`.
+        limits: of `time_interleaved`.
     """
     present = [peer for peer in peers if importlib.util.find_spec(peer.package)]
     rows = []
@@ -209,13 +210,13 @@ def measure(
     return rows
 
 
-def own_act(task: methods.Task, peer: Peer) -> Callable[..., jax.Array]:
+def own_act(task: Task, peer: Peer) -> Callable[..., jax.Array]:
     """pgjax's maximizer, compiled: (params, key, states) -> actions."""
-    way = methods.search_method(task, peer.search)
-    return jax.jit(lambda params, key, states: methods.actions_of(way.act(params, key, states)))
+    way = search_method(task, peer.search)
+    return jax.jit(lambda params, key, states: actions_of(way.act(params, key, states)))
 
 
-def peer_act(task: methods.Task, peer: Peer, batch_size: int) -> Callable[..., Any]:
+def peer_act(task: Task, peer: Peer, batch_size: int) -> Callable[..., Any]:
     """The peer's maximizer: (params, key, states) -> actions, with a key of its own for each state."""
     solve = functools.partial(peer.solve, task)
     if batch_size == 1:
@@ -230,7 +231,7 @@ def peer_act(task: methods.Task, peer: Peer, batch_size: int) -> Callable[..., A
 
 
 def time_pair(
-    task: methods.Task, peer: Peer, pair: dict[str, Any], batch_size: int, num_looped: int, limits: dict[str, Any]
+    task: Task, peer: Peer, pair: dict[str, Any], batch_size: int, num_looped: int, limits: dict[str, Any]
 ) -> dict[str, Any]:
     """Times per decision, side by side."""
     states_timed = batch_size if peer.jittable else min(batch_size, num_looped)
@@ -238,7 +239,7 @@ def time_pair(
     if batch_size == 1:
         states = {side: several[0] for side, several in states.items()}
     calls = {side: (act, (task.params, jax.random.key(1), states[side])) for side, act in pair.items()}
-    timings = harness.time_interleaved(calls, **limits)
+    timings = time_interleaved(calls, **limits)
     own_s, peer_s = timings["own"].median_s / batch_size, timings["peer"].median_s / states_timed
     return {
         "time_per_decision_s": own_s,
@@ -248,9 +249,7 @@ def time_pair(
     }
 
 
-def values_found(
-    task: methods.Task, act: Any, batch_size: int, num_states: int, num_keys: int, side: str
-) -> np.ndarray:
+def values_found(task: Task, act: Any, batch_size: int, num_states: int, num_keys: int, side: str) -> np.ndarray:
     """Q of the actions for the first states under several keys, `[keys, states]`, in float64."""
     num_states = min(num_states, task.num_states if batch_size == 1 else min(task.num_states, batch_size))
     values = []
@@ -270,9 +269,7 @@ def values_found(
     return np.stack(values)
 
 
-def judge(
-    task: methods.Task, found: Sequence[tuple[dict[str, Any], dict[str, np.ndarray]]]
-) -> list[dict[str, Any]]:
+def judge(task: Task, found: Sequence[tuple[dict[str, Any], dict[str, np.ndarray]]]) -> list[dict[str, Any]]:
     """The rows with median regrets, normalized as in `regret_scale`, and whether the goal is met."""
     if not found:
         return []

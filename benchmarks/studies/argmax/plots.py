@@ -1,21 +1,35 @@
-"""Draw the figures of a result of argmax.py: `python benchmarks/argmax_plots.py RESULT.json [--output DIR]`."""
+"""The study's figures, drawn from its result alone."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import plots
-from argmax_deadlines import NUM_DIMS, checked_rows
-from harness import read_json
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
-from plots import COLORS, LINES, MAX_COLUMNS, REGRET_FLOOR, Rows, median_regret, title_of, unique
+
+from studies.argmax.deadlines import NUM_DIMS, checked_rows
+from studies.common.figures import (
+    COLORS,
+    FLOOR_NOTE,
+    LINES,
+    MAX_COLUMNS,
+    REGRET_FLOOR,
+    Rows,
+    add_legend,
+    machine_text,
+    make_looks,
+    make_panels,
+    median_regret,
+    style_of,
+    timed_rows,
+    title_of,
+    unique,
+)
+from studies.common.pareto import draw_pareto
 
 # The powers of the distance with which Q may fall near its maximum, by a word in a problem family's name: the
 # maximum of a quadratic lies inside the box (2), in a corner (1) or, mostly, on a face, which is between.
@@ -23,21 +37,22 @@ ORDERS = {"quadratic": (1, 2), "peak": (1,)}
 UNIFORM, GRID = "uniform search", "grid"
 
 
-def plot_result(path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Write `<stem>_pareto.png`, `_dimension.png` and `_anytime.png` beside a result, or into a folder.
+def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
+    """Time against regret; regret against dimensions; against cost. None of a result without timed rows.
 
-    Raises: ValueError: a row lacks a field, or the file holds no timed row.
+    Raises: ValueError: a row lacks a field.
     """
-    checked_rows(read_json(path))
+    checked_rows(result)
+    rows = timed_rows(result)
     drawings = {"pareto": draw_main_pareto, "dimension": draw_dimension, "anytime": draw_anytime}
-    return plots.write_figures(path, output, drawings)
+    return {name: draw(rows, result) for name, draw in drawings.items()} if rows else {}
 
 
 def draw_main_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
-    """`plots.draw_pareto` of the problems that were timed at several batch sizes, or else of all."""
+    """`draw_pareto` of the problems that were timed at several batch sizes, or else of all."""
     sizes = Counter(problem for problem, _ in {(row["problem"], row["batch_size"]) for row in rows})
     main = [row for row in rows if sizes[row["problem"]] > 1] or rows
-    return plots.draw_pareto([row | {"method": _short_name(row)} for row in main], result, min_gain=2.0)
+    return draw_pareto([row | {"method": _short_name(row)} for row in main], result, min_gain=2.0)
 
 
 def _short_name(row: Mapping[str, Any]) -> str:
@@ -53,7 +68,7 @@ def draw_dimension(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """
     budget, panel_rows = _sweep(rows, result)
     columns = min(max(len(panel_rows), 1), MAX_COLUMNS)
-    figure, panels = plots.make_panels(math.ceil(len(panel_rows) / columns) or 1, columns, 5.0)
+    figure, panels = make_panels(math.ceil(len(panel_rows) / columns) or 1, columns, 5.0)
     figure.suptitle(f"What dimensions cost, at a budget of {budget:,} evaluations", fontsize=13)
     styles = line_styles(rows)
     for axes, (family, own) in zip(panels, panel_rows.items(), strict=False):
@@ -92,9 +107,9 @@ def draw_anytime(rows: Rows, result: Mapping[str, Any]) -> Figure:
     policies = [row for row in _of_smallest_batch(rows) if row.get("setting") == "policy"]
     problems = unique(row["problem"] for row in points)
     columns = min(max(len(problems), 1), MAX_COLUMNS)
-    figure, panels = plots.make_panels(2 * math.ceil(len(problems) / columns) or 2, columns, 3.2)
-    figure.suptitle(f"What more search gains: {plots.machine_text(result)}", fontsize=13)
-    styles, looks = line_styles(rows), plots.make_looks(rows)
+    figure, panels = make_panels(2 * math.ceil(len(problems) / columns) or 2, columns, 3.2)
+    figure.suptitle(f"What more search gains: {machine_text(result)}", fontsize=13)
+    styles, looks = line_styles(rows), make_looks(rows)
     for number, problem in enumerate(problems):
         above = panels[2 * columns * (number // columns) + number % columns]
         below = panels[2 * columns * (number // columns) + number % columns + columns]
@@ -108,7 +123,7 @@ def draw_anytime(rows: Rows, result: Mapping[str, Any]) -> Figure:
             if row["problem"] == problem and math.isfinite(median_regret(row)):
                 look = looks[row["method"]]
                 point = row["time_per_decision_s"], max(median_regret(row), REGRET_FLOOR)
-                below.plot(*point, **plots.style_of(look), linestyle="", label=look.legend)
+                below.plot(*point, **style_of(look), linestyle="", label=look.legend)
     _finish(figure, panels, columns, len(problems), "no tuned setting in this result")
     return figure
 
@@ -133,10 +148,10 @@ def _of_smallest_batch(rows: Rows) -> Rows:
 
 def line_styles(rows: Rows) -> dict[str, dict[str, Any]]:
     """How each family's line is drawn; the stroke changes when the colors begin again."""
-    by_method = plots.make_looks(rows)
+    by_method = make_looks(rows)
     looks = {row["family"]: by_method[row["method"]] for row in rows if row["family"] != "policy"}
     return {
-        family: plots.style_of(look)
+        family: style_of(look)
         | {"linestyle": LINES[number // len(COLORS) % len(LINES)], "markersize": 6, "markeredgewidth": 0.5}
         for number, (family, look) in enumerate(looks.items())
     }
@@ -209,8 +224,4 @@ def _finish(figure: Figure, panels: Sequence[Axes], columns: int, num_shown: int
         axes.set_ylabel("median regret / regret\nof a uniform action")
     for axes in panels:
         axes.set_visible(bool(axes.lines) or not num_shown)
-    plots.add_legend(figure, panels, plots.FLOOR_NOTE)
-
-
-if __name__ == "__main__":
-    plots.main(plot_result)
+    add_legend(figure, panels, FLOOR_NOTE)

@@ -1,18 +1,17 @@
-"""Tables and sentences made from a result of argmax.py: on the terminal, and as Markdown for the README."""
+"""Tables and sentences made from the study's result: on the terminal, and as Markdown for the documentation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import report
-from argmax_deadlines import DEADLINES_S, NUM_DIMS, checked_rows, deadlines, label, regret_text
-from plots import machine_text, title_of, unique
-from report import ARM, time_text
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["deadlines", "markdown", "show"]
+from studies.argmax.deadlines import DEADLINES_S, NUM_DIMS, checked_rows, deadlines, label, regret_text
+from studies.common.acting.tasks import ARM
+from studies.common.figures import machine_text, title_of, unique
+from studies.common.tables import markdown_table, new_table, time_text
 
 NOTHING = "No maximizer was both timed and judged in six dimensions, so none can be recommended."
 SUCCESS = ("0.1", "0.01", "0.001", "0.0001")
@@ -38,7 +37,7 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
     if skipped := unique(row["skipped"] for row in rows if row.get("skipped")):
         console.print(f"skipped rows: {'; '.join(skipped)}")
     if result.get("peers"):
-        table = report.new_table("against other libraries", PEER_HEADS)
+        table = new_table("against other libraries", PEER_HEADS)
         for peer in result["peers"]:
             table.add_row(*_peer_cells(peer, result))
         console.print(table)
@@ -51,7 +50,7 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows by time, those that were skipped last."""
-    table = report.new_table(title, HEADS)
+    table = new_table(title, HEADS)
     measured = [row for row in rows if not row.get("skipped")]
     for row in sorted(measured, key=lambda row: row["time_per_decision_s"]):
         table.add_row(*_cells(row))
@@ -111,7 +110,7 @@ def _peer_cells(peer: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]
 def _best_table(entries: Sequence[Mapping[str, Any]], batch_size: int, result: Mapping[str, Any]) -> Table:
     """The best row of each problem within each deadline."""
     heads = ("a call within", *(time_text(entry["deadline_s"]) for entry in entries))
-    table = report.new_table(f"best search on each problem, batch {batch_size:,}", heads)
+    table = new_table(f"best search on each problem, batch {batch_size:,}", heads)
     for column in table.columns:
         column.no_wrap = False
     for problem in unique(problem for entry in entries for problem in entry["best_by_problem"]):
@@ -124,7 +123,7 @@ def _best_table(entries: Sequence[Mapping[str, Any]], batch_size: int, result: M
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The README's part: which maximizer at which deadline, a table, and sentences for the smallest batch."""
+    """For the documentation: which maximizer at which deadline, a table, and sentences for the smallest batch."""
     entries = deadlines(result)
     if not entries:
         return NOTHING
@@ -132,13 +131,25 @@ def markdown(result: Mapping[str, Any]) -> str:
     sizes = unique(entry["batch_size"] for entry in entries)
     advice = [(time_text(limit), *(_advice_cell(found[limit, size]) for size in sizes)) for limit in DEADLINES_S]
     parts = [
-        report.markdown_table(("a call within", *(f"batch {size:,}" for size in sizes)), advice),
+        markdown_table(("a call within", *(f"batch {size:,}" for size in sizes)), advice),
         "Median normalized regret on the six-joint arm / on the worst problem.",
     ]
     if result.get("peers"):
-        parts.append(report.markdown_table(PEER_HEADS, [_peer_cells(peer, result) for peer in result["peers"]]))
+        parts.append(markdown_table(PEER_HEADS, [_peer_cells(peer, result) for peer in result["peers"]]))
     parts.append("\n".join(f"- {entry['sentence']}" for entry in entries if entry["batch_size"] == sizes[0]))
     return "\n\n".join([*parts, f"({machine_text(result)}.)"])
+
+
+def deadlines_markdown(result: Mapping[str, Any]) -> str:
+    """For the README: the search to use for one decision within each deadline."""
+    entries = deadlines(result)
+    smallest = min((entry["batch_size"] for entry in entries), default=1)
+    rows = [
+        (f"{time_text(entry['deadline_s'])}", _advice_cell(entry))
+        for entry in entries
+        if entry["batch_size"] == smallest
+    ]
+    return markdown_table(("one decision within", "search: median regret on the arm / on the worst problem"), rows)
 
 
 def _advice_cell(entry: Mapping[str, Any]) -> str:

@@ -1,8 +1,7 @@
-"""Choose each maximizer's settings for each budget: `python benchmarks/argmax_tuning.py`.
+"""Choose each maximizer's settings for each budget.
 
 Every family gets the same number of tries at each budget, on problems and states of their own split. The choice
-has the lowest mean, over the problems, of the logarithm of the median normalized regret. Writes a JSON with every
-try; `argmax.py` reads the choices from it.
+has the lowest mean, over the problems, of the logarithm of the median normalized regret.
 """
 
 from __future__ import annotations
@@ -10,93 +9,95 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import os
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import argmax_cases
-import argmax_settings
-import command_line
-import harness
 import jax
-import measure
 import numpy as np
-import report
-import tyro
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
-CONSOLE = Console(width=118)
+from studies.argmax.settings import BUDGETS, FAMILIES, TUNED, Setting, candidates
+from studies.argmax.ways import way_of
+from studies.common.acting.cases import NAMES, TUNED_ON, make_case
+from studies.common.acting.regret import regret, regret_scale
+from studies.common.command_line import check_output
+from studies.common.figures import REGRET_FLOOR
+from studies.common.results import Results, read_json
+from studies.common.study import Study
+from studies.common.tables import as_markdown, new_table
+
 NUM_STATES = 64
-REGRET_FLOOR = 1e-6  # below, differences are rounding
+SEED = 30  # of the searches' noise
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Tune every maximizer at every budget."""
 
-    families: tuple[str, ...] = tuple(argmax_settings.FAMILIES)
+    families: tuple[str, ...] = tuple(FAMILIES)
     """Families to tune; the others keep what the output has."""
-    budgets: tuple[int, ...] = argmax_settings.BUDGETS
+    budgets: tuple[int, ...] = BUDGETS
     """Evaluations a decision, a gradient counting three."""
-    problems: tuple[str, ...] = argmax_cases.TUNED_ON
+    problems: tuple[str, ...] = TUNED_ON
     """Problems to tune on; the tries on others stay as they are."""
     training_steps: int = 2000
     """Of the policy from which some methods start."""
-    output: Path = argmax_settings.TUNED
+    output: Path = TUNED
     """The JSON to write, or to bring up to date."""
+    update: bool = True
+    """Keep the tries in the output on other families, budgets and problems."""
 
     def check(self) -> None:
         """Raise ValueError, naming the option, for what cannot be run."""
         for name, given, known in (
-            ("--families", self.families, argmax_settings.FAMILIES),
-            ("--budgets", self.budgets, argmax_settings.BUDGETS),
-            ("--problems", self.problems, argmax_cases.NAMES),
+            ("--families", self.families, FAMILIES),
+            ("--budgets", self.budgets, BUDGETS),
+            ("--problems", self.problems, NAMES),
         ):
             if not given or set(given) - set(known):
                 raise ValueError(f"{name}: expected some of {', '.join(map(str, known))}; got {given}")
         if self.training_steps < 1:
             raise ValueError(f"--training-steps: expected a positive number; got {self.training_steps}")
-        command_line.check_output(self.output)
-        if self.output.exists():
+        check_output(self.output)
+        if self.update and (earlier := Results.earlier(self.output)):
             try:
-                rows = harness.read_json(self.output)["rows"]
+                rows = read_json(earlier)["rows"]
                 _ = [(row["family"], row["budget"], row["problem"]) for row in rows]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"--output: {self.output} holds something else ({error!r})") from error
+                raise ValueError(f"--output: {earlier} holds something else ({error!r})") from error
 
 
-def tries_on(name: str, options: Options, progress: Progress) -> list[dict[str, Any]]:
+def tries_on(name: str, options: Options, progress: Progress) -> Iterator[dict[str, Any]]:
     """The median normalized regret of every candidate on one problem."""
-    case = argmax_cases.make_case(name, "tune", NUM_STATES, options.training_steps)
-    scale = measure.regret_scale(case.task)
+    case = make_case(name, "tune", NUM_STATES, options.training_steps)
+    scale = regret_scale(case.task)
     found = [
         setting
         for family in options.families
         for budget in options.budgets
-        for setting in argmax_settings.candidates(family, budget, case.task.box.num_dims)
-        if len(argmax_settings.candidates(family, budget, case.task.box.num_dims)) > 1
+        for setting in candidates(family, budget, case.task.box.num_dims)
+        if len(candidates(family, budget, case.task.box.num_dims)) > 1
         if not setting.num_proposals or case.policy is not None
     ]
     bar = progress.add_task(name, total=len(found))
 
-    def one_try(setting: argmax_settings.Setting) -> dict[str, Any]:
-        way = argmax_cases.way_of(case, setting)
-        best = jax.jit(way.act)(way.params, jax.random.key(30), case.task.states)
-        lost = measure.regret(case.task, best.action[None], scale)["normalized_regret"]["median"]
+    def one_try(setting: Setting) -> dict[str, Any]:
+        way = way_of(case, setting)
+        best = jax.jit(way.act)(way.params, jax.random.key(SEED), case.task.states)
+        lost = regret(case.task, best.action[None], scale)["normalized_regret"]["median"]
         progress.advance(bar)
         about = {"problem": name, "family": setting.family, "budget": setting.budget, "label": setting.label}
-        return about | {"median_normalized_regret": lost}
+        return about | {"seed": SEED, "median_normalized_regret": lost}
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:  # nothing is timed
-        tries = list(threads.map(one_try, found))
+        yield from threads.map(one_try, found)
     jax.clear_caches()
-    return tries
 
 
-def choose(tries: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+def choose(tries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Family -> budget -> the label of the best setting."""
     scores: dict[tuple[str, int], dict[str, list[float]]] = {}
     for row in tries:
@@ -109,39 +110,39 @@ def choose(tries: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
     return choices
 
 
-def run(options: Options) -> dict[str, Any]:
+def run(options: Options, results: Results, console: Console) -> None:
     """Try everything that the options ask for; the tries of before on the rest stay."""
-    start = time.perf_counter()
-    earlier = harness.read_json(options.output)["rows"] if options.output.exists() else []
-    anew = (options.families, options.budgets, options.problems)
-    fields = ("family", "budget", "problem")
-    tries = [row for row in earlier if any(row[f] not in some for f, some in zip(fields, anew, strict=True))]
-    with Progress(console=CONSOLE) as progress:
+
+    def is_anew(row: Mapping[str, Any]) -> bool:
+        asked = ((row["family"], options.families), (row["budget"], options.budgets))
+        return row["problem"] == name and all(value in values for value, values in asked)
+
+    with Progress(console=console) as progress:
         for name in options.problems:
-            tries += tries_on(name, options, progress)
-    return {
-        "machine": harness.machine_record(),
-        "problems": sorted({row["problem"] for row in tries}),
-        "num_states": NUM_STATES,
-        "wall_time_s": time.perf_counter() - start,
-        "choices": choose(tries),
-        "rows": tries,
-    }
+            results.replace(is_anew, ())
+            for row in tries_on(name, options, progress):
+                results.add(row)
+            results.put("choices", choose(results.table()))
+    results.put("num_states", NUM_STATES)
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """The choice of each family at each budget."""
+    shown = new_table("chosen settings", ("family", "budget", "setting"))
+    for family, choices in result["choices"].items():
+        for budget, label in choices.items():
+            shown.add_row(family, f"{int(budget):,}", label)
+    return shown
 
 
 def show(console: Console, result: Mapping[str, Any]) -> None:
-    """Print the choice of each family at each budget."""
-    table = report.new_table("chosen settings", ("family", "budget", "setting"))
-    for family, choices in result["choices"].items():
-        for budget, label in choices.items():
-            table.add_row(family, f"{int(budget):,}", label)
-    console.print(table)
+    """Print the table."""
+    console.print(table(result))
 
 
-def main() -> int:
-    """Run from the command line."""
-    return command_line.run_and_write(tyro.cli(Options), run, show, CONSOLE)
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table for the documentation."""
+    return as_markdown(table(result))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+STUDY = Study("argmax_tuning", Options, run, show, markdown)

@@ -1,6 +1,4 @@
-"""What does a critic whose maximum is built in give up in fit, and save in time?
-
-    python benchmarks/built_in.py [--steps 1500] [--hidden-sizes 64 64] [--batch-sizes 1 256 4096] ...
+"""Critics with a built-in maximum against a plain one with a search: fit, regret and time per decision.
 
 Fits the critics of `pgjax.critics` and a plain `QNetwork` to the six-joint arm's Q, on the same data for the same
 steps, and acts greedily on each. The critics change Q, so that regret is under the arm's true Q, never under their
@@ -10,34 +8,29 @@ own. This is supervised fitting; learning them from greedy improvement would be 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import shutil
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import command_line
-import harness
 import jax
-import jax.numpy as jnp
-import learned
-import methods
 import numpy as np
-import report
-import tyro
-from measure import regret, regret_scale
-from plots import machine_text
 from rich.console import Console
 from rich.table import Table
 
 import pgjax
+from studies.built_in.fitting import NUM_FIT_STATES, fit, fit_quality, make_critics, values_of
+from studies.common.acting.regret import regret, regret_scale
+from studies.common.acting.tasks import ARM, Task, make_task
+from studies.common.acting.ways import actions_of, search_method, search_named
+from studies.common.command_line import check_output
+from studies.common.figures import machine_text
+from studies.common.results import Results
+from studies.common.study import Study
+from studies.common.tables import as_markdown, new_table
+from studies.common.timing import time_interleaved
 
-CONSOLE = Console(width=max(shutil.get_terminal_size().columns, 118))
-NEAR_STD_RAD = 0.3  # of the training actions around a solution, in every joint
-NUM_REGRET_STATES, NUM_FIT_STATES, NUM_FIT_ACTIONS = 1024, 1024, 16
-LEARNING_RATE, TRAINING_BATCH = 3e-3, 512
+NUM_REGRET_STATES = 1024
 FORWARD = "forward pass of V(s)"
 SEARCHES = ("CEM 2x64/6", "Adam 8x30")  # on the plain network; the second shows what the first leaves
 LEGEND = """\
@@ -73,7 +66,7 @@ class Options:
             raise ValueError(f"--steps: expected a positive integer; got {self.steps}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed: expected 0 to 2^32 - 1; got {self.seed}")
-        command_line.check_output(self.output)
+        check_output(self.output)
 
 
 class Decider(NamedTuple):
@@ -85,68 +78,17 @@ class Decider(NamedTuple):
     act: Callable[[Any, jax.Array, jax.Array], Any]
 
 
-def make_critics(box: pgjax.Box, hidden_sizes: tuple[int, ...]) -> dict[str, Any]:
-    """The critics by name, all with the same torso."""
-    return {
-        "quadratic": pgjax.QuadraticCritic(box, hidden_sizes),
-        "control points": pgjax.ControlPointCritic(box, hidden_sizes),
-        "factored, 2 bins": pgjax.FactoredCritic(box, hidden_sizes),
-        "factored, 11 bins": pgjax.FactoredCritic(box, hidden_sizes, num_bins=11),
-        "plain": pgjax.QNetwork(hidden_sizes),
-    }
+def deciders(name: str, critic: Any, params: Any, task: Task) -> list[Decider]:
+    """The ways to act on a critic: its own maximum, or the searches where it has none."""
+    if not isinstance(critic, pgjax.QNetwork):
+        greedy = jax.jit(lambda params, key, states: critic.greedy(params, states)[0])
+        return [Decider(name, critic, params, greedy)]
+    on_critic = task._replace(objective=critic.apply, params=params)
+    ways = [search_method(on_critic, search_named(search)) for search in SEARCHES]
+    return [Decider(f"{name}, {way.name}", critic, params, jax.jit(way.act)) for way in ways]
 
 
-def fit(critic: Any, task: methods.Task, key: jax.Array, num_steps: int) -> Any:
-    """Parameters that minimize the squared error to the true Q, on the box's actions and those near a solution.
-
-    Half of a batch's actions are uniform, half are a solution of the state's target with Gaussian noise.
-    """
-    key_init, key_states, key_train = jax.random.split(key, 3)
-    problem = pgjax.problems.six_joint_arm(key_states, learned.TRAINING_TARGETS)
-    state_size, num_dims = task.states.shape[-1], task.box.num_dims
-    data = jnp.concatenate([problem.states, jnp.asarray(problem.best_action, jnp.float32)], axis=-1)
-    low, high = (jnp.asarray(bound, jnp.float32)[None] for bound in (task.box.low, task.box.high))
-
-    def loss(params, key, rows):
-        states, solutions = rows[:, :state_size], rows[:, state_size:]
-        key_uniform, key_near = jax.random.split(key)
-        uniform = jax.random.uniform(key_uniform, solutions.shape, minval=low, maxval=high)
-        near = near_solution(key_near, solutions, task.box)
-        is_near = jnp.arange(len(rows)) % 2 == 0
-        actions = jnp.where(is_near[:, None], near, uniform)
-        values = jax.vmap(task.objective, (None, 0, 0))(task.params, states, actions)
-        return jnp.mean((critic.apply(params, states, actions) - values) ** 2)
-
-    params = jax.jit(critic.init)(key_init, task.states[0], jnp.zeros(num_dims))
-    return learned.train(loss, params, key_train, num_steps, TRAINING_BATCH, LEARNING_RATE, data)
-
-
-def near_solution(key: jax.Array, solutions: jax.Array, box: pgjax.Box) -> jax.Array:
-    """The solutions `[B, N]` with noise, in the box."""
-    low, high = (jnp.asarray(bound, jnp.float32)[None] for bound in (box.low, box.high))
-    return jnp.clip(solutions + NEAR_STD_RAD * jax.random.normal(key, solutions.shape), low, high)
-
-
-def fit_quality(critic: Any, params: Any, task: methods.Task, key: jax.Array) -> dict[str, float]:
-    """R^2 on held-out targets: on uniform actions, and on the mixture trained on (half near a solution)."""
-    states = jnp.tile(task.states[:NUM_FIT_STATES], (NUM_FIT_ACTIONS, 1))
-    solutions = jnp.tile(jnp.asarray(task.problem.best_action[:NUM_FIT_STATES], jnp.float32), (NUM_FIT_ACTIONS, 1))
-    low, high = (jnp.asarray(bound, jnp.float32)[None] for bound in (task.box.low, task.box.high))
-    key_uniform, key_near = jax.random.split(key)
-    uniform = jax.random.uniform(key_uniform, solutions.shape, minval=low, maxval=high)
-    actions = jnp.stack([uniform, near_solution(key_near, solutions, task.box)])
-    true, fitted = (
-        np.asarray(values_of(objective, given, states, actions), np.float64)
-        for objective, given in ((task.objective, task.params), (critic.apply, params))
-    )
-    errors = (fitted - true) ** 2
-    return {
-        "r_squared_uniform": float(1 - np.mean(errors[0]) / np.var(true[0])),
-        "r_squared_mixture": float(1 - np.mean(errors) / np.var(true)),
-    }
-
-
-def overestimate(way: Decider, task: methods.Task, actions: jax.Array, scale: np.ndarray) -> float:
+def overestimate(way: Decider, task: Task, actions: jax.Array, scale: np.ndarray) -> float:
     """How far the critic's value of the actions is above the true Q, normalized as regret is; median of states."""
     fitted, true = (
         np.asarray(values_of(objective, given, task.states, actions[None])[0], np.float64)
@@ -155,83 +97,57 @@ def overestimate(way: Decider, task: methods.Task, actions: jax.Array, scale: np
     return float(np.median((fitted - true) / scale))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def values_of(objective: Any, params: Any, states: jax.Array, actions: jax.Array) -> jax.Array:
-    """Values of actions `[A, B, N]` of states `[B, D]`."""
-    return jax.vmap(jax.vmap(objective, (None, 0, 0)), (None, None, 0))(params, states, actions)
-
-
-def deciders(name: str, critic: Any, params: Any, task: methods.Task) -> list[Decider]:
-    """The ways to act on a critic: its own maximum, or the searches where it has none."""
-    if not isinstance(critic, pgjax.QNetwork):
-        greedy = jax.jit(lambda params, key, states: critic.greedy(params, states)[0])
-        return [Decider(name, critic, params, greedy)]
-    on_critic = task._replace(objective=critic.apply, params=params)
-    ways = [methods.search_method(on_critic, methods.search_named(search)) for search in SEARCHES]
-    return [Decider(f"{name}, {way.name}", critic, params, jax.jit(way.act)) for way in ways]
-
-
-def timings(ways: list[Decider], task: methods.Task, options: Options, key: jax.Array) -> list[dict[str, Any]]:
-    """A row of times for each way to act and batch size, and for the forward pass of a value network alone."""
+def timings(ways: list[Decider], task: Task, options: Options, key: jax.Array) -> Iterator[list[dict[str, Any]]]:
+    """For each batch size the rows of times of each way to act, and of a value network's forward pass alone."""
     value = pgjax.ValueNetwork(options.hidden_sizes, activation=jax.nn.relu)
     value_params = value.init(jax.random.key(options.seed), task.states[0])
     forward = Decider(
         FORWARD, value, value_params, jax.jit(lambda params, key, states: value.apply(params, states))
     )
-    rows = []
     for batch_size in sorted(set(options.batch_sizes)):
         states = task.states[0] if batch_size == 1 else task.states[:batch_size]
         calls = {way.name: (way.act, (way.params, key, states)) for way in (forward, *ways)}
-        times = harness.time_interleaved(calls, **LIMITS)
-        for name, timing in times.items():
-            rows.append(
-                {
-                    "method": name,
-                    "batch_size": batch_size,
-                    "time_per_decision_s": timing.median_s / batch_size,
-                    "ratio_to_forward": timing.median_s / times[FORWARD].median_s,
-                    "spread": timing.spread,
-                    "times_s": [round(time_s, 9) for time_s in timing.times_s],
-                }
-            )
-    return rows
+        times = time_interleaved(calls, **LIMITS)
+        yield [
+            {
+                "method": name,
+                "batch_size": batch_size,
+                "time_per_decision_s": timed.median_s / batch_size,
+                "ratio_to_forward": timed.median_s / times[FORWARD].median_s,
+                "spread": timed.spread,
+                "times_s": [round(time_s, 9) for time_s in timed.times_s],
+            }
+            for name, timed in times.items()
+        ]
 
 
-def run(options: Options) -> dict[str, Any]:
+def run(options: Options, results: Results, console: Console) -> None:
     """Fit, judge and time everything."""
-    start = time.perf_counter()
-    machine = harness.machine_record()
     key_task, key_fit, key_judge, key_act = jax.random.split(jax.random.key(options.seed), 4)
-    num_states = max(NUM_REGRET_STATES, NUM_FIT_STATES, *options.batch_sizes)
-    task = methods.make_task("six_joint_arm", num_states, key_task)
+    task = make_task(ARM, max(NUM_REGRET_STATES, NUM_FIT_STATES, *options.batch_sizes), key_task)
+    assert task.problem is not None
     judged = task._replace(
         states=task.states[:NUM_REGRET_STATES],
         problem=task.problem._replace(maximum=task.problem.maximum[:NUM_REGRET_STATES]),
     )
     scale = regret_scale(judged)
-    ways, rows = [], []
+    ways = []
     for name, critic in make_critics(task.box, options.hidden_sizes).items():
-        fit_start = time.perf_counter()
+        start = time.perf_counter()
         params = jax.block_until_ready(fit(critic, task, key_fit, options.steps))  # the same data for all
-        fit_time_s = time.perf_counter() - fit_start
         quality = {
             "critic": name,
-            "fit_time_s": fit_time_s,
+            "fit_time_s": time.perf_counter() - start,
             "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         } | fit_quality(critic, params, task, key_judge)
         for way in deciders(name, critic, params, task):
-            actions = methods.actions_of(way.act(params, key_act, judged.states))
+            actions = actions_of(way.act(params, key_act, judged.states))
             ways.append(way)
             over = {"overestimate": overestimate(way, judged, actions, scale)}
-            rows.append({"method": way.name} | quality | regret(judged, actions[None], scale) | over)
-        CONSOLE.print(f"{name}: fitted in {fit_time_s:.0f} s", style="dim")
-    return {
-        "machine": machine,
-        "settings": dataclasses.asdict(options) | {"output": options.output.name},
-        "rows": rows,
-        "times": timings(ways, task, options, key_act),
-        "wall_time_s": time.perf_counter() - start,
-    }
+            results.add({"method": way.name} | quality | regret(judged, actions[None], scale) | over)
+        console.print(f"{name}: fitted in {quality['fit_time_s']:.0f} s", style="dim")
+    for rows in timings(ways, task, options, key_act):
+        results.add(*rows, table="times")
 
 
 def table(result: Mapping[str, Any]) -> Table:
@@ -239,7 +155,7 @@ def table(result: Mapping[str, Any]) -> Table:
     sizes = sorted({row["batch_size"] for row in result["times"]})
     heads = ("critic", "R^2", "trained", "regret", "p90", "over", "out", *(f"us, {size}" for size in sizes))
     heads += tuple(f"x V, {size}" for size in sizes)
-    shown = report.new_table("six_joint_arm, greedy on a fitted critic", heads)
+    shown = new_table("six_joint_arm, greedy on a fitted critic", heads)
     quality = {row["method"]: row for row in result["rows"]}
     times = {(row["method"], row["batch_size"]): row for row in result["times"]}
     for name in dict.fromkeys(row["method"] for row in result["times"]):
@@ -262,14 +178,8 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """The table for the README, what its columns are, and the machine."""
-    return f"{report.as_markdown(table(result))}\n\n{LEGEND} ({machine_text(result)}.)"
+    """The table for the documentation, what its columns are, and the machine."""
+    return f"{as_markdown(table(result))}\n\n{LEGEND} ({machine_text(result)}.)"
 
 
-def main() -> int:
-    """Run from the command line."""
-    return command_line.run_and_write(tyro.cli(Options), run, show, CONSOLE)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+STUDY = Study("built_in", Options, run, show, markdown)

@@ -1,33 +1,28 @@
-"""Draw the gap of each certified search against time: `python benchmarks/certified_plots.py RESULT.json`.
+"""Draw the gap of each certified search against time, from the study's result alone.
 
-Reads the JSON alone. A curve that ends in a filled dot is a proof; one that ends in an open ring at the time limit
+A curve that ends in a filled dot is a proof; one that ends in an open ring at the time limit
 is an interval, its width written beside it.
 """
 
-import argparse
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import read_json
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plots import COLORS, TEXT_SIZE
+
+from studies.common.figures import COLORS, TEXT_SIZE
 
 MAX_COLUMNS = 2
 LABEL_RATIO, LABEL_ROOM = 1.5, 3.5  # between labels of a panel, and beside the last point
 LINES = {"best": "-", "random": "--", "whole box": "-"}
 
 
-def plot_result(path: str | os.PathLike[str]) -> list[Path]:
-    """Write `<stem>_gap.png` beside a result; returns its path."""
-    target = Path(path).with_name(f"{Path(path).stem}_gap.png")
-    draw_result(read_json(path)).savefig(target, dpi=150)
-    return [target]
+def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
+    """The gap against time; none of a result without rows."""
+    return {"gap": draw_result(result)} if result.get("rows") else {}
 
 
 def draw_result(result: Mapping[str, Any]) -> Figure:
@@ -47,7 +42,13 @@ def draw_result(result: Mapping[str, Any]) -> Figure:
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).flat)
     for panel, critic in zip(axes, critics, strict=False):
-        draw(panel, [row for row in rows if row["critic"] == critic], rows, colors, result["settings"]["gap"])
+        draw(
+            panel,
+            [row for row in rows if row["critic"] == critic],
+            rows,
+            colors,
+            result["runs"][-1]["settings"]["gap"],
+        )
         panel.set_title(critic.replace("_", " "), fontsize=TEXT_SIZE + 1)
     for panel in axes[len(critics) :]:
         panel.set_visible(False)
@@ -95,9 +96,3 @@ def legend(rows: list, colors: dict) -> list[Line2D]:
         Line2D([], [], color="0.6", linestyle=":", label="gap aimed at"),
     ]
     return [*sizes, *centers, *ends]
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("result", type=Path)
-    print(*plot_result(parser.parse_args().result))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import claims_comparison_statements as said
-from claims_comparison_statements import DIFFERENCE, ENVIRONMENTS, POLICY, RATIO, STATEMENTS, VALUE
+from studies.claims.comparison import statements as said
+from studies.claims.comparison.statements import DIFFERENCE, ENVIRONMENTS, POLICY, RATIO, STATEMENTS, VALUE
 
 BOTH = "both"
 NONE = "no difference measured"
@@ -77,7 +77,7 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The side that each rule takes by its row's interval.
 
     Args:
-        rows: of claim g, as `claims_comparison.measure` returns them.
+        rows: of claim g, as `judged` returns them.
 
     Returns: for each rule "rule", when it applies; "side", policy-based, value-based, both, or that no difference
         was measured; "row", the row that decides, in words; "chapter", the side that the chapter takes, or "".

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
 
-CONFIDENCE, NUM_RESAMPLES = 0.95, 2000
+from studies.common.statistics import bootstrap_interval, interquartile_mean
+
 VERDICTS = ("holds", "open", "contradicted")
+Over = Literal["seeds", "rounds", "estimates", "cases"]
+Measuring = Generator[tuple[Over, Mapping[Any, Any]], None, dict[str, Any]]
 
 
 class Statement(NamedTuple):
@@ -46,7 +48,7 @@ def judge(
     statement: Statement,
     values: Sequence[float] | np.ndarray,
     *,
-    over: Literal["seeds", "rounds", "estimates", "cases"] = "seeds",
+    over: Over = "seeds",
 ) -> dict[str, Any]:
     """The statement's row: what was measured, its interval, and the verdict.
 
@@ -82,6 +84,35 @@ def judge(
     }
 
 
+def judged(
+    statements: Mapping[Any, Statement],
+    measuring: Measuring,
+    record: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+) -> dict[str, Any]:
+    """A claim's rows, each judged as soon as it is measured.
+
+    Args:
+        statements: by key.
+        measuring: gives, as they are known, what values are over (see `judge`) and values by key; what is no key
+            of a statement is left out. Returns the data of the claim's figure.
+        record: called with the rows that came last.
+
+    Returns: "rows", in the order of the statements, and "figure".
+    Raises: ValueError: a statement was not measured.
+    """
+    rows: dict[Any, dict[str, Any]] = {}
+    while True:
+        try:
+            over, found = next(measuring)
+        except StopIteration as end:
+            if missing := [key for key in statements if key not in rows]:
+                raise ValueError(f"statements: expected all to be measured; {missing} were not") from None
+            return {"rows": [rows[key] for key in statements], "figure": end.value}
+        new = {key: judge(statements[key], found[key], over=over) for key in found if key in statements}
+        rows |= new
+        record(list(new.values()))
+
+
 def verdict(interval: tuple[float, float], expected: tuple[float, float]) -> str:
     """Whether an interval lies within what was expected, in part, or not at all; NaN is outside."""
     (low, high), (least, most) = interval, expected
@@ -89,27 +120,3 @@ def verdict(interval: tuple[float, float], expected: tuple[float, float]) -> str
         return "holds"
     overlaps = low <= most and high >= least
     return "open" if overlaps else "contradicted"
-
-
-def interquartile_mean(values: np.ndarray, axis: int = -1) -> Any:
-    """The mean of the middle half, along an axis.
-
-    Reference: Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical precipice.
-    """
-    mean = stats.trim_mean(values, 0.25, axis=axis)
-    return float(mean) if np.ndim(mean) == 0 else mean
-
-
-def bootstrap_interval(values: np.ndarray, statistic: Any = interquartile_mean) -> tuple[float, float]:
-    """The percentile bootstrap's interval of a statistic, of (values, axis); of equal ones, their own."""
-    if np.ptp(values) == 0 or values.size == 1 or not np.all(np.isfinite(values)):
-        return float(np.min(values)), float(np.max(values))
-    found = stats.bootstrap(
-        (values,),
-        statistic,
-        confidence_level=CONFIDENCE,
-        n_resamples=NUM_RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)

@@ -1,13 +1,19 @@
-"""What the benchmarks share on the command line: bad options refused by name, earlier results left whole."""
+"""Run a study from the command line: options refused by name, rows kept whatever happens, figures beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import harness
+import tyro
 from rich.console import Console
+
+from studies.common.results import Results, read_json
+from studies.common.study import Study
+
+CONSOLE = Console(width=max(shutil.get_terminal_size().columns, 120), highlight=False)
 
 
 def check_output(path: Path) -> None:
@@ -20,49 +26,52 @@ def check_output(path: Path) -> None:
         raise ValueError(f"--output: cannot make its folder: {error}") from error
 
 
-def written_at(path: Path) -> int | None:
-    """When a file was last written, nanoseconds; None where there is none."""
-    return path.stat().st_mtime_ns if path.exists() else None
-
-
-def run_and_write(
-    options: Any,
-    run: Callable[[Any], Mapping[str, Any]],
-    show: Callable[[Console, Mapping[str, Any]], None],
-    console: Console,
-    plot: Callable[[Path], Iterable[Path]] = lambda path: (),
-) -> int:
-    """Check the options, run, write `options.output` and the figures beside it, and show the result.
-
-    A run that writes as it goes keeps, interrupted, what it wrote; any other leaves earlier results as they were.
-
-    Args:
-        options: with a method `check`, which raises ValueError for what cannot be run.
-        run: options -> result, with "rows" and "wall_time_s".
-        plot: the JSON's path -> the paths of the figures.
-
-    Returns: the exit status: 0, 1 without rows, 2 for bad options, 130 when interrupted.
-    """
+def parsed(options_type: type[Any]) -> Any | None:
+    """The command line's options; None, and the reason printed, for what cannot be run."""
+    options = tyro.cli(options_type)
     try:
         options.check()
     except ValueError as error:
         Console(stderr=True).print(str(error), style="red", highlight=False)
+        return None
+    return options
+
+
+def main(study: Study) -> int:
+    """Run a study, write its JSON and the figures beside it, and show the result.
+
+    Returns: the exit status: 0; 1 without rows or with a NaN; 2 for bad options; 130 when interrupted.
+    """
+    options = parsed(study.options)
+    if options is None:
         return 2
-    before = written_at(options.output)
+    results = Results(options.output, study.name, options, keep=getattr(options, "update", False))
+    device = results.run
+    CONSOLE.print(f"device: {device['device_kind']} ({device['backend']}), {device['device_count']} of them")
     try:
-        result = run(options)
+        study.run(options, results, CONSOLE)
     except KeyboardInterrupt:
-        if written_at(options.output) == before:
-            console.print("interrupted: what was measured is lost, earlier results are as they were")
-        else:
-            written = [options.output, *plot(options.output)]
-            console.print(f"interrupted: what was being measured is lost; wrote {', '.join(map(str, written))}")
+        count = results.num_rows
+        kept = f"{count} rows are in {results.partial}" if count else "nothing was measured"
+        CONSOLE.print(f"interrupted: {kept}; earlier results are as they were")
         return 130
-    if not result["rows"] and not result.get("peers"):
-        console.print("no method was measured: the ones asked for do not run on these problems")
+    if not results.num_rows and not results.refused:
+        CONSOLE.print("nothing was measured: what was asked for does not run on these problems")
         return 1
-    harness.write_json(options.output, result)
-    written = [options.output, *(plot(options.output) if result["rows"] else ())]
-    show(console, result)
-    console.print(f"{result['wall_time_s']:.0f} s; wrote {', '.join(map(str, written))}")
-    return 0
+    results.finish()
+    result = read_json(options.output)
+    written = [options.output, *write_figures(study, result, options.output)]
+    study.show(CONSOLE, result)
+    CONSOLE.print(f"{results.run['wall_time_s']:.0f} s; wrote {', '.join(map(str, written))}")
+    for place in results.refused:
+        CONSOLE.print(f"refused, as it is not a number: {place}", style="red")
+    return 1 if results.refused else 0
+
+
+def write_figures(study: Study, result: Mapping[str, Any], path: Path) -> list[Path]:
+    """Write `<stem>_<name>.png` beside a result for each of the study's figures; returns their paths."""
+    written = []
+    for name, figure in study.figures(result).items():
+        written.append(path.with_name(f"{path.stem}_{name}.png"))
+        figure.savefig(written[-1], dpi=150)
+    return written

@@ -1,31 +1,19 @@
-"""Time calls, describe the machine, keep results in JSON, count floating-point operations.
+"""Time calls side by side, compilation apart; the floor of a GEMM's rate.
 
-Knows nothing of policies. One mechanism times everything, `time_interleaved`; compilation is measured apart.
+One mechanism times everything, `time_interleaved`.
 """
 
-import datetime
 import functools
-import importlib.metadata
 import itertools
-import json
 import math
-import os
-import platform
-import re
-import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "chex", "numpy", "scipy", "torch", "evosax", "jaxopt")
-ENVIRONMENT = re.compile(r"(XLA|JAX|LIBTPU|OMP|MKL|OPENBLAS|CUDA|NVIDIA_TF32)_")
-NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 _matmul = jax.jit(jnp.matmul, static_argnames="precision")
 
@@ -174,122 +162,6 @@ class GemmMeter:
 
     def record(self) -> dict[str, Any]:
         """Everything for the JSON: the rate used, every sample, and how they were taken."""
-        precision = self.precision or _jax_setting("jax_default_matmul_precision") or "default"
+        precision = self.precision or jax.config.jax_default_matmul_precision or "default"
         how = {"rate_is": "median of all samples", "dtype": "float32", "precision": precision}
         return {"rate_flops": self.rate} | asdict(self) | how
-
-
-def summarize(values: Iterable[float]) -> dict[str, float | int]:
-    """Median, 90th and 99th percentile, mean and count of some values; NaN if one of them is NaN."""
-    array = np.asarray(list(values), np.float64)
-    if array.size == 0:
-        raise ValueError("values: expected at least one, got none")
-    median, p90, p99 = (float(value) for value in np.percentile(array, (50, 90, 99)))
-    return {"median": median, "p90": p90, "p99": p99, "mean": float(array.mean()), "count": array.size}
-
-
-def machine_record() -> dict[str, Any]:
-    """Describe hardware, software and settings; what cannot be found out is None.
-
-    Holds no host name, user name or path: paths in environment variables become `<path>`.
-    """
-    devices = _or_none(jax.devices) or []
-    commit = _git("rev-parse", "--verify", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    versions = {name: _or_none(functools.partial(importlib.metadata.version, name)) for name in PACKAGES}
-    variables = {name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.match(name)}
-    return {
-        "date_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "system": platform.system() or None,
-        "architecture": platform.machine() or None,
-        "cpu": _cpu_model(),
-        "usable_cores": _or_none(lambda: len(os.sched_getaffinity(0))) or os.cpu_count(),
-        "memory_bytes": _or_none(lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
-        "backend": _or_none(jax.default_backend),
-        "device_kind": devices[0].device_kind if devices else None,
-        "device_count": len(devices),
-        "versions": {"python": platform.python_version()} | versions,
-        "x64": _jax_setting("jax_enable_x64"),
-        "matmul_precision": _jax_setting("jax_default_matmul_precision") or "default",
-        "random_generator": _jax_setting("jax_default_prng_impl"),
-        "environment": {name: re.sub(r"~?/[^\s,:;]*", "<path>", value) for name, value in variables.items()},
-        "git_commit": commit,
-        "git_dirty": None if commit is None else bool(changes),
-    }
-
-
-def _or_none(function: Callable[[], Any]) -> Any:
-    """Result of a look-up that may fail on some machine in ways nobody foresaw."""
-    try:
-        return function()
-    except Exception:
-        return None
-
-
-def _jax_setting(name: str) -> Any:
-    return _or_none(lambda: getattr(jax.config, name))
-
-
-def _git(*arguments: str) -> str | None:
-    run = functools.partial(subprocess.run, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
-    return _or_none(lambda: run(("git", *arguments), check=True).stdout.strip())
-
-
-def _cpu_model() -> str | None:
-    lines = _or_none(lambda: Path("/proc/cpuinfo").read_text().splitlines()) or []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names[0] if names else platform.processor()) or None
-
-
-def write_json(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
-    """Write a result so that an interruption at any moment leaves the earlier file whole.
-
-    NaN and infinities, which JSON lacks, become "nan", "inf", "-inf"; NumPy and JAX arrays become lists.
-
-    Raises: ValueError: a key that is not text, a text that would be read back as a number, a value that is
-        not data; the message names the place, and nothing is written.
-    """
-    path = Path(path)
-    text = json.dumps(_encode(result, "result"), indent=1, allow_nan=False)
-    # Thousands of raw times must not become thousands of lines. (Inside texts JSON has no raw line breaks.)
-    text = re.sub(r"\[\n[^\[\]{}]*\n\s*\]", lambda found: re.sub(r"\n\s*", " ", found[0]), text)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read what `write_json` wrote, with its non-finite numbers."""
-    return _decode(json.loads(Path(path).read_text(encoding="utf-8")))
-
-
-def _encode(value: Any, place: str) -> Any:
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        value = np.asarray(value).tolist()
-    if isinstance(value, Mapping):
-        if wrong := [key for key in value if not isinstance(key, str)]:
-            raise ValueError(f"{place}: expected keys to be text, got {wrong[0]!r}")
-        return {key: _encode(item, f"{place}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item, f"{place}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, str) and value in NON_FINITE:
-        raise ValueError(f"{place}: the text {value!r} would be read back as a number")
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ValueError(f"{place}: expected numbers, text, lists or mappings, got {type(value).__name__}")
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return NON_FINITE.get(value, value) if isinstance(value, str) else value

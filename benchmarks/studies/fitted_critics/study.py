@@ -1,7 +1,5 @@
 """Fit critics Q(s, a) to the six-joint arm, and bracket their maxima: remakes pgjax/problems/data.
 
-    python benchmarks/fit_critics.py [--activations relu] [--widths 32 64] [--overwrite] ...
-
 Two hidden layers of each width, ReLU and tanh, kept after 1/50, 1/8 and all of the training: critics of an early,
 a middle and a late stage. Files that exist are kept, so an interrupted run goes on where it stopped.
 """
@@ -11,27 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Before NumPy loads: threads only slow down the products of one row that the local searches consist of.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-import brackets
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
-from rich.console import Console
 
 import pgjax
 from pgjax.problems import critics
+from studies.common.command_line import CONSOLE, parsed
+from studies.fitted_critics import brackets
 
-CONSOLE = Console(width=118, highlight=False)
 STAGE_FRACTIONS = {"early": 1 / 50, "middle": 1 / 8, "late": 1.0}
 BATCH_SIZE = 1024
 LEARNING_RATE = 2e-3
@@ -205,11 +196,8 @@ def run(options: Options) -> None:
 
 def main() -> int:
     """Run from the command line."""
-    options = tyro.cli(Options)
-    try:
-        options.check()
-    except ValueError as error:
-        Console(stderr=True).print(str(error), style="red", highlight=False)
+    options = parsed(Options)
+    if options is None:
         return 2
     try:
         run(options)
@@ -217,7 +205,3 @@ def main() -> int:
         CONSOLE.print("interrupted: whole files are kept, and the same command without --overwrite goes on")
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

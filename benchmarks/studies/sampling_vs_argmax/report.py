@@ -1,17 +1,17 @@
-"""Tables and sentences made from a result: on the terminal, and as Markdown for the README (see readme.py)."""
+"""Tables and the sentence made from the study's result: on the terminal, and as Markdown for the documentation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plots import machine_text
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-ARM = "six_joint_arm"
+from studies.common.acting.tasks import ARM
+from studies.common.figures import machine_text, median_regret
+from studies.common.pareto import pareto_front
+from studies.common.tables import markdown_table, new_table, time_text
 
 
 def answer(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -64,17 +64,20 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
         "time: per decision, median; x sample: over the Gaussian sample's; GEMM: fraction of the machine's rate;\n"
         "regret: median, normalized (1 is a uniform action's); out: actions outside the box"
     )
-    if result["speed"]:
+    if result.get("speed"):
         console.print(_speed_table(result["speed"]))
     skipped = {row["skipped"] for row in result["rows"]} - {None}
     if skipped:
         console.print(f"skipped rows: {'; '.join(sorted(skipped))}")
-    gemm = result["gemm"]
-    console.print(
-        f"GEMM rate {gemm['rate_flops'] / 1e9:.0f} GFLOP/s: the median of {len(gemm['samples'])} samples through "
-        f"the run, {min(gemm['samples']) / 1e9:.0f} to {max(gemm['samples']) / 1e9:.0f}"
-    )
-    console.print(result["answer"], style="bold")
+    if gemm := result.get("gemm"):
+        low, rate, high = (
+            value / 1e9 for value in (min(gemm["samples"]), gemm["rate_flops"], max(gemm["samples"]))
+        )
+        console.print(
+            f"GEMM rate {rate:.0f} GFLOP/s: the median of {len(gemm['samples'])} samples through the run, "
+            f"{low:.0f} to {high:.0f}"
+        )
+    console.print(result.get("answer") or answer(result["rows"]), style="bold")
 
 
 def _table(problem: str, batch_size: int, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -117,60 +120,40 @@ def _speed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def new_table(title: str, heads: Sequence[str]) -> Table:
-    """An empty table for the terminal, its first column to the left and the others to the right."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number else "left", no_wrap=number > 0)
-    return table
-
-
-def as_markdown(table: Table) -> str:
-    """A table of the terminal as Markdown, without its title and colors."""
-    heads = [str(column.header) for column in table.columns]
-    columns = [[Text.from_markup(str(cell)).plain for cell in column.cells] for column in table.columns]
-    return markdown_table(heads, list(zip(*columns, strict=True)))
-
-
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, columns mostly of numbers to the right."""
-    filled = [[row[i] for row in rows if row[i]] for i in range(1, len(heads))]
-    numbers = [sum(cell[0] in "0123456789<-≤≥" for cell in cells) for cells in filled]
-    ruler = ["---", *("--:" if 2 * n > len(cells) else "---" for n, cells in zip(numbers, filled, strict=True))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows))
-
-
-def time_text(time_s: float) -> str:
-    """A time in the unit that suits it, three digits."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if time_s >= scale:
-            return f"{time_s / scale:.3g} {unit}"
-    return f"{time_s / 1e-9:.3g} ns"
-
-
 def markdown(result: Mapping[str, Any]) -> str:
-    """The README's tables: the arm's methods by batch size, the speed goals, the machine, and the answer."""
-    rows = [row for row in result["rows"] if row["problem"] == ARM]
+    """For the documentation: the arm's methods by batch size, the speed goals, the machine, and the answer."""
+    goals = [
+        (row["what"], f"{row['measured']:.2f}", f"{'≥' if row['at_least'] else '≤'} {row['goal']}")
+        for row in result.get("speed", ())
+    ]
+    tables = methods_table(result), markdown_table(("speed goal", "measured", "goal"), goals)
+    return "\n\n".join([*tables, f"{result['answer']} ({machine_text(result)}.)"])
+
+
+def short_markdown(result: Mapping[str, Any], max_rows: int = 10) -> str:
+    """For the README: policies, and the methods that no other beats in time and regret, alone or in a batch."""
+    arm = [row for row in result["rows"] if row["problem"] == ARM and row["skipped"] is None]
+    chosen = [row["method"] for row in arm if row["family"] == "policy"]
+    for size in dict.fromkeys(row["batch_size"] for row in arm):
+        own = [row for row in arm if row["batch_size"] == size and row["normalized_regret"]]
+        front = pareto_front([row["time_per_decision_s"] for row in own], [median_regret(row) for row in own])
+        chosen += [own[i]["method"] for i in front]
+    shown = methods_table(result, list(dict.fromkeys(chosen))[:max_rows])
+    return f"{shown}\n\n{result['answer']} ({machine_text(result)}.)"
+
+
+def methods_table(result: Mapping[str, Any], methods: Sequence[str] | None = None) -> str:
+    """The arm's methods, all or some, in the order in which they ran: times by batch size, regrets."""
+    rows = [row for row in result["rows"] if row["problem"] == ARM and (not methods or row["method"] in methods)]
     sizes = list(dict.fromkeys(row["batch_size"] for row in rows))
-    heads = (
-        "method",
-        "evaluations + gradients",
-        *(f"batch {size}" for size in sizes),
-        "median regret",
-        "p99 regret",
-    )
-    methods = []
+    heads = ("method", "evaluations + gradients", *(f"batch {size:,}" for size in sizes))
+    heads += ("median regret", "p99 regret")
+    cells = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = {row["batch_size"]: row for row in rows if row["method"] == method}
         some = next(row for row in own.values() if row["skipped"] is None)
         times = [time_text(own[s]["time_per_decision_s"]) if own[s]["skipped"] is None else "-" for s in sizes]
         lost = some["normalized_regret"]
         regrets = [f"{lost['median']:.1e}", f"{lost['p99']:.1e}"] if lost else ["", ""]
-        cells = [method, f"{some['num_evaluations']:,} + {some['num_gradients']:,}", *times, *regrets]
-        methods.append(cells)
-    goals = [
-        (row["what"], f"{row['measured']:.2f}", f"{'≥' if row['at_least'] else '≤'} {row['goal']}")
-        for row in result["speed"]
-    ]
-    tables = markdown_table(heads, methods), markdown_table(("speed goal", "measured", "goal"), goals)
-    return "\n\n".join([*tables, f"{result['answer']} ({machine_text(result)}.)"])
+        cells.append([method, f"{some['num_evaluations']:,} + {some['num_gradients']:,}", *times, *regrets])
+    return markdown_table(heads, cells)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import harness
 import jax
 import jax.numpy as jnp
-import methods
-import peers
 from rich.progress import Progress
 
 import pgjax
+from studies.common.acting import tasks, torch_policy, ways
+from studies.common.timing import GemmMeter, time_call, time_interleaved
 
 SIZES = (1, 4096, 65_536)
 
 
-def measure(meter: harness.GemmMeter, progress: Progress, full: bool) -> list[dict[str, Any]]:
+def measure(meter: GemmMeter, progress: Progress, full: bool) -> list[dict[str, Any]]:
     """One row a goal: what, measured (a ratio), goal, whether it is met, and the times it comes from."""
     bar = progress.add_task("speed goals", total=len(SIZES) + 1)
     limits: dict[str, Any] = (
@@ -28,9 +27,7 @@ def measure(meter: harness.GemmMeter, progress: Progress, full: bool) -> list[di
         calls = policy_calls(size)
         if size == 1:
             calls |= dispatch_calls()
-        timings = harness.time_interleaved(
-            calls, **limits, min_repetitions=20, max_repetitions=20_000, num_rounds=10
-        )
+        timings = time_interleaved(calls, **limits, min_repetitions=20, max_repetitions=20_000, num_rounds=10)
         times |= {f"{name} B={size}": timing.median_s for name, timing in timings.items()}
         progress.advance(bar)
     cem_fraction = critic_fraction(meter, limits)
@@ -40,8 +37,8 @@ def measure(meter: harness.GemmMeter, progress: Progress, full: bool) -> list[di
 
 def policy_calls(size: int) -> dict[str, Any]:
     """The chapter's policy: bare forward pass and sample; in eager PyTorch too where it is installed."""
-    policy = pgjax.GaussianPolicy(methods.ACTION_SIZE)
-    shape = (methods.STATE_SIZE,) if size == 1 else (size, methods.STATE_SIZE)
+    policy = pgjax.GaussianPolicy(tasks.ACTION_SIZE)
+    shape = (tasks.STATE_SIZE,) if size == 1 else (size, tasks.STATE_SIZE)
     observation = jax.random.normal(jax.random.key(0), shape)
     params = policy.init(jax.random.key(1), observation)
     sample = jax.jit(functools.partial(pgjax.sample, policy))
@@ -50,39 +47,39 @@ def policy_calls(size: int) -> dict[str, Any]:
         "forward": (forward, (params, observation)),
         "sample": (sample, (params, jax.random.key(2), observation)),
     }
-    if peers.torch_available():
-        calls["torch"] = (peers.torch_policy_sample(methods.ACTION_SIZE, shape), ())
+    if torch_policy.torch_available():
+        calls["torch"] = (torch_policy.torch_policy_sample(tasks.ACTION_SIZE, shape), ())
     return calls
 
 
 def dispatch_calls() -> dict[str, Any]:
     """Jitted functions that do nothing: of one scalar, and of the policy's own arguments."""
-    observation = jnp.zeros(methods.STATE_SIZE)
-    params = pgjax.GaussianPolicy(methods.ACTION_SIZE).init(jax.random.key(1), observation)
+    observation = jnp.zeros(tasks.STATE_SIZE)
+    params = pgjax.GaussianPolicy(tasks.ACTION_SIZE).init(jax.random.key(1), observation)
     return {
         "empty": (jax.jit(lambda x: x), (jnp.zeros(()),)),
         "empty, same arguments": (
-            jax.jit(lambda params, key, observation: observation[: methods.ACTION_SIZE]),
+            jax.jit(lambda params, key, observation: observation[: tasks.ACTION_SIZE]),
             (params, jax.random.key(2), observation),
         ),
     }
 
 
-def critic_fraction(meter: harness.GemmMeter, limits: dict[str, Any]) -> dict[str, float]:
+def critic_fraction(meter: GemmMeter, limits: dict[str, Any]) -> dict[str, float]:
     """CEM 2x64 on the 2x64 critic at 4,096 states, as a fraction of the GEMM rate measured around it."""
-    task = methods.make_task("critic_2x64", 4096, jax.random.key(0))
-    search = methods.search_named("CEM 2x64/6")
-    way = methods.search_method(task, search)
+    task = tasks.make_task("critic_2x64", 4096, jax.random.key(0))
+    search = ways.search_named("CEM 2x64/6")
+    way = ways.search_method(task, search)
     act, args = jax.jit(way.act), (way.params, jax.random.key(1), task.states)
-    flops = methods.flops_per_decision(way, *methods.counts_of(act(*args))) * len(task.states)
-    around = harness.GemmMeter(size=meter.size)
+    flops = ways.flops_per_decision(way, *ways.counts_of(act(*args))) * len(task.states)
+    around = GemmMeter(size=meter.size)
     around.sample()
-    timing = harness.time_call(act, *args, **limits, min_repetitions=10, max_repetitions=200)
+    timed = time_call(act, *args, **limits, min_repetitions=10, max_repetitions=200)
     around.sample()
     meter.samples += around.samples
     return {
-        "fraction": around.fraction(flops, timing.median_s),
-        "time_s": timing.median_s,
+        "fraction": around.fraction(flops, timed.median_s),
+        "time_s": timed.median_s,
         "gemm_flops": around.rate,
     }
 

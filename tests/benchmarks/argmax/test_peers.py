@@ -3,11 +3,11 @@
 import ast
 from pathlib import Path
 
-import argmax_peers
 import jax
-import methods
 import numpy as np
 import pytest
+from studies.argmax import peers as argmax_peers
+from studies.common.acting import tasks, ways
 
 import pgjax
 from pgjax import maximizers
@@ -20,7 +20,7 @@ TINY = {"num_regret_states": 4, "num_looped_states": 2, "num_keys": 1}
 TINY |= {"min_time_s": 1e-3, "max_time_s": 2e-3, "min_repetitions": 1, "num_rounds": 1}
 
 
-SHORT = methods.Search("64 points", "random search", maximizers.random_search(num_samples=64), 1)
+SHORT = ways.Search("64 points", "random search", maximizers.random_search(num_samples=64), 1)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def task(is_critic):
         return problem.objective(state, action)
 
     known = None if is_critic else problem
-    return methods.Task("quadratic", objective, (), problem.states, 4, problem.box, known, 0, 1)
+    return tasks.Task("quadratic", objective, (), problem.states, 4, problem.box, known, 0, 1)
 
 
 def run(peers, batch_sizes=(4,), is_critic=False):

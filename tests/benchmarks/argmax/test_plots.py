@@ -1,10 +1,10 @@
 import math
 
-import argmax_plots
-import harness
-import plots
 import pytest
-from argmax_results import FAMILIES, make_result, make_row
+from studies.argmax import plots as argmax_plots
+from studies.common import figures, pareto, results
+
+from tests.benchmarks.argmax.made_results import FAMILIES, make_result, make_row
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_families_of_methods_are_told_apart(rows):
     styles = argmax_plots.line_styles(rows)
     assert set(styles) == set(FAMILIES)
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == len(FAMILIES)
-    looks = {(look.color, look.marker) for look in plots.make_looks(rows).values()}
+    looks = {(look.color, look.marker) for look in figures.make_looks(rows).values()}
     assert len(looks) == len(FAMILIES) + 2, "two for the policies"
 
 
@@ -104,7 +104,7 @@ def test_the_anytime_figure_draws_the_best_tuned_setting_over_cost_and_time(rows
 
 def test_the_front_is_named_at_each_gain():
     own = [make_row("x", f"grid {i}", time_s=1e-5 * 2**i, regret=1.5**-i) for i in range(5)]
-    figure = plots.draw_pareto(own, {}, min_gain=2.0)
+    figure = pareto.draw_pareto(own, {}, min_gain=2.0)
     assert {text.get_text() for text in figure.axes[0].texts} == {"grid 0", "grid 2", "grid 4"}
 
 
@@ -112,7 +112,7 @@ def test_the_front_is_named_at_each_gain():
     "rows", [[make_row("x", "one", regret=-1e-9)], [make_row("x", "one", normalized_regret=None)]]
 )
 def test_figures_come_out_of_little(tmp_path, rows):
-    harness.write_json(tmp_path / "run.json", {"rows": rows})
+    results.write_json(tmp_path / "run.json", {"rows": rows})
     written = argmax_plots.plot_result(tmp_path / "run.json")
     assert [path.name for path in written] == ["run_pareto.png", "run_dimension.png", "run_anytime.png"]
     assert all(path.stat().st_size > 5_000 for path in written)
@@ -122,9 +122,9 @@ def test_what_is_missing_is_said(tmp_path):
     rows = [make_row("x", "one", setting="published", budget=None)]
     for draw in (argmax_plots.draw_dimension, argmax_plots.draw_anytime):
         assert "in this result" in draw(rows, {}).axes[0].texts[0].get_text()
-    harness.write_json(tmp_path / "none.json", {"rows": []})
+    results.write_json(tmp_path / "none.json", {"rows": []})
     with pytest.raises(ValueError, match="time_per_decision_s"):
         argmax_plots.plot_result(tmp_path / "none.json")
-    harness.write_json(tmp_path / "bad.json", {"rows": [make_row("x", "one", cost=None)]})
+    results.write_json(tmp_path / "bad.json", {"rows": [make_row("x", "one", cost=None)]})
     with pytest.raises(ValueError, match=r"rows\[0\] \(one\): expected cost"):
         argmax_plots.plot_result(tmp_path / "bad.json")

@@ -1,11 +1,11 @@
 import io
 
-import argmax_report
 import pytest
-import report
-from argmax_deadlines import DEADLINES_S
-from argmax_results import make_result, make_row
 from rich.console import Console
+from studies.argmax import report as argmax_report
+from studies.argmax.deadlines import DEADLINES_S
+
+from tests.benchmarks.argmax.made_results import make_result, make_row
 
 ARM = report.ARM
 

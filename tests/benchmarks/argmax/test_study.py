@@ -1,19 +1,19 @@
 """The argmax benchmark: settings that cost what they say, options, a small run as a user starts it."""
 
-import argmax
-import argmax_cases
-import argmax_settings
-import argmax_tuning
-import harness
 import jax
 import jax.numpy as jnp
-import measure
 import numpy as np
 import pytest
-from argmax_settings import FAMILIES, FIXED, GRADIENT_COST, candidates
-from benchmark_runs import run_main
+from studies.argmax import settings as argmax_settings
+from studies.argmax import study as argmax
+from studies.argmax import tuning as argmax_tuning
+from studies.argmax.settings import FAMILIES, FIXED, GRADIENT_COST, candidates
+from studies.common import results
+from studies.common.acting import cases as argmax_cases
+from studies.common.acting import measure, regret
 
 import pgjax
+from tests.benchmarks.runs import run_main
 
 BOX = pgjax.Box([-1.0] * 3, [1.0] * 3)
 
@@ -68,14 +68,14 @@ def test_critics_splits_have_states_of_their_own():
 
 def test_a_known_best_action_has_no_regret_and_an_action_outside_is_counted():
     case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
-    scale = measure.regret_scale(case.task)
+    scale = regret.regret_scale(case.task)
     best = jnp.asarray(case.task.problem.best_action, jnp.float32)
-    row = measure.regret(case.task, best[None], scale)
+    row = regret.regret(case.task, best[None], scale)
     assert abs(row["normalized_regret"]["median"]) < 1e-5
     assert row["success"]["0.0001"] == 1
     assert row["bound_violations"] == 0
     assert row["normalized_regret_upper"] is None
-    outside = measure.regret(case.task, best[None] + 2.5, scale)
+    outside = regret.regret(case.task, best[None] + 2.5, scale)
     assert outside["bound_violations"] == 8
     assert outside["success"]["0.1"] == 0
 
@@ -84,7 +84,7 @@ def test_the_upper_end_of_a_bracket_gives_the_larger_regret():
     case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
     problem = case.task.problem._replace(upper_bound=case.task.problem.maximum + 0.1)
     best = jnp.asarray(problem.best_action, jnp.float32)
-    row = measure.regret(case.task._replace(problem=problem), best[None], measure.regret_scale(case.task))
+    row = regret.regret(case.task._replace(problem=problem), best[None], regret.regret_scale(case.task))
     assert 0.05 < row["normalized_regret_upper"]["median"] < 0.5
 
 
@@ -99,7 +99,7 @@ def test_methods_are_judged_on_distinct_states_under_several_keys_and_chosen_by_
         judged.append(jax.random.key_data(key))
         return jax.random.uniform(key, (len(states), 6), minval=-1.0)
 
-    scale = measure.regret_scale(task)
+    scale = regret.regret_scale(task)
     row = measure.judge(task, act, task.params, key, task.states, scale=scale)
     assert len({tuple(data.tolist()) for data in judged}) == measure.NUM_CHOICE_KEYS + measure.NUM_KEYS
     assert row["regret_states"] == 32
@@ -107,9 +107,9 @@ def test_methods_are_judged_on_distinct_states_under_several_keys_and_chosen_by_
     assert len(row["normalized_regret_by_key"]) == measure.NUM_KEYS
     keys = jax.random.split(jax.random.key(7), measure.NUM_CHOICE_KEYS + measure.NUM_KEYS)
     actions = np.stack([act(None, key, task.states)[:32] for key in keys])
-    lost = measure.regret(task, actions[: measure.NUM_CHOICE_KEYS], scale)["normalized_regret"]["median"]
+    lost = regret.regret(task, actions[: measure.NUM_CHOICE_KEYS], scale)["normalized_regret"]["median"]
     assert row["choice_regret"] == lost != row["normalized_regret"]["median"]
-    by_key = [measure.regret(task, own[None], scale)["normalized_regret"]["median"] for own in actions]
+    by_key = [regret.regret(task, own[None], scale)["normalized_regret"]["median"] for own in actions]
     assert row["normalized_regret_by_key"] == by_key[measure.NUM_CHOICE_KEYS :]
 
 
@@ -163,20 +163,20 @@ def small_run(tmp_path_factory):
         monkeypatch.setattr(argmax, "LIMITS", argmax.LIMITS | {"min_time_s": 1e-3, "max_time_s": 0.01})
         monkeypatch.setattr(argmax.jax, "clear_caches", lambda: None)  # other tests go on
         assert run_main(argmax, *arguments) == 0
-    return harness.read_json(output), output, capture.get()
+    return results.read_json(output), output, capture.get()
 
 
 def test_an_update_replaces_its_own_rows_alone(small_run, tmp_path, monkeypatch):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
-    harness.write_json(output, earlier)
+    results.write_json(output, earlier)
     about = earlier["problems"]["six_joint_arm_step"]
     tuned = next(row for row in earlier["rows"] if row["setting"] == "tuned")
     new = tuned | {"method": "tuned anew", "normalized_regret": None}
     monkeypatch.setattr(argmax, "run_problem", lambda *_: (about, [new]))
     result = argmax.run(argmax.Options(problem=("six_joint_arm_step",), update=True, output=output))
     assert [row for row in result["rows"] if row != new] == [row for row in earlier["rows"] if row != tuned]
-    assert [row["method"] for row in harness.read_json(output)["rows"]] == [
+    assert [row["method"] for row in results.read_json(output)["rows"]] == [
         row["method"] for row in result["rows"]
     ]
     assert result["wall_time_s"] > earlier["wall_time_s"]
@@ -185,7 +185,7 @@ def test_an_update_replaces_its_own_rows_alone(small_run, tmp_path, monkeypatch)
 def test_rows_of_a_batch_of_one_take_the_regrets_of_an_earlier_run(small_run, tmp_path, monkeypatch):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
-    harness.write_json(output, earlier)
+    results.write_json(output, earlier)
     one = earlier["rows"][0] | {"batch_size": 1} | dict.fromkeys(measure.EMPTY)
     monkeypatch.setattr(argmax, "run_problem", lambda *_: (earlier["problems"]["six_joint_arm_step"], [one]))
     result = argmax.run(argmax.Options(problem=("six_joint_arm_step",), update=True, output=output))
@@ -208,14 +208,14 @@ def test_an_interrupted_run_keeps_the_problems_that_are_done(small_run, tmp_path
     with argmax.CONSOLE.capture() as capture:
         assert run_main(argmax, "--problem", *names, "--output", output) == 130
     assert output.name in capture.get()
-    assert set(harness.read_json(output)["problems"]) == {"six_joint_arm_step"}
+    assert set(results.read_json(output)["problems"]) == {"six_joint_arm_step"}
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 def test_results_of_two_machines_are_not_mixed(small_run, tmp_path):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
-    harness.write_json(output, earlier | {"machine": earlier["machine"] | {"cpu": "another"}})
+    results.write_json(output, earlier | {"machine": earlier["machine"] | {"cpu": "another"}})
     argmax.Options(output=output).check()
     with pytest.raises(ValueError, match=r"^--update: expected cpu another"):
         argmax.Options(update=True, output=output).check()
@@ -252,7 +252,7 @@ def test_bad_options_of_tuning_are_refused_by_name(option, values, monkeypatch, 
 
 def test_tuning_does_not_write_over_another_benchmarks_result(tmp_path):
     output = tmp_path / "result.json"
-    harness.write_json(output, {"rows": [{"method": "grid"}]})
+    results.write_json(output, {"rows": [{"method": "grid"}]})
     with pytest.raises(ValueError, match=r"^--output: .*holds something else"):
         argmax_tuning.Options(output=output).check()
 

@@ -1,17 +1,15 @@
 """The benchmark of critics with a built-in maximum: rows judged under the arm's own Q, options, a small run."""
 
-import built_in
-import harness
 import jax
 import jax.numpy as jnp
-import learned
-import measure
-import methods
 import numpy as np
 import pytest
-from benchmark_runs import run_main
+from studies.built_in import study as built_in
+from studies.common import results
+from studies.common.acting import learned, tasks
 
 import pgjax
+from tests.benchmarks.runs import run_main
 
 CRITICS = ("quadratic", "control points", "factored, 11 bins")
 SEARCHES = ("Sobol 128", "CEM 2x64/6")  # which compile fast
@@ -35,7 +33,7 @@ def small_run(tmp_path_factory):
 
     def regret(task, actions, scale):
         judged.append((task, actions, scale))
-        return measure.regret(task, actions, scale)
+        return regret.regret(task, actions, scale)
 
     def make_critics(*arguments):
         """All but one of the two that differ in the number of bins alone."""
@@ -48,7 +46,7 @@ def small_run(tmp_path_factory):
             monkeypatch.setattr(built_in, name, value)
         monkeypatch.setattr(learned, "TRAINING_TARGETS", 4096)
         assert run_main(built_in, *arguments) == 0
-    return harness.read_json(output), judged, output, capture.get()
+    return results.read_json(output), judged, output, capture.get()
 
 
 def test_there_is_a_row_for_each_way_to_act_and_a_time_for_each_batch_size(small_run):
@@ -104,7 +102,7 @@ def test_a_run_writes_json_and_shows_a_row_a_way(small_run):
 
 @pytest.fixture(scope="module")
 def task():
-    return methods.make_task("six_joint_arm", 64, jax.random.key(1))
+    return tasks.make_task("six_joint_arm", 64, jax.random.key(1))
 
 
 def test_critics_have_one_torso_and_differ_in_their_heads(task):

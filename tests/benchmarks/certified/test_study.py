@@ -1,15 +1,15 @@
 """The benchmark of certified maxima: certificates that hold, proofs that are ones, options, a run as a user's."""
 
-import certified
-import certified_plots
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmark_runs import run_main
+from studies.certified import plots as certified_plots
+from studies.certified import study as certified
+from studies.common import results
 
 from pgjax import problems
+from tests.benchmarks.runs import run_main
 
 CRITIC = "relu_2x32_late"
 GAP = 5e-3
@@ -24,7 +24,7 @@ def small_run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch, certified.CONSOLE.capture() as capture:
         monkeypatch.setattr(certified, "CAPACITY", 1 << 14)
         assert run_main(certified, *SMALL, "--output", output) == 0
-    return harness.read_json(output), output, capture.get()
+    return results.read_json(output), output, capture.get()
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def test_the_figure_has_a_panel_a_critic(small_run, tmp_path):
     result, _, _ = small_run
     others = [row | {"critic": name} for name in ("tanh_2x64_late", "another") for row in result["rows"]]
     output = tmp_path / "three.json"
-    harness.write_json(output, result | {"rows": result["rows"] + others})
-    figure = certified_plots.draw_result(harness.read_json(output))
+    results.write_json(output, result | {"rows": result["rows"] + others})
+    figure = certified_plots.draw_result(results.read_json(output))
     titles = [panel.get_title() for panel in figure.axes if panel.get_visible()]
     assert titles == ["relu 2x32 late", "tanh 2x64 late", "another"]
     open_ends = [row["checkpoints"][-1]["gap"] for row in result["rows"] if not row["closed"]]

@@ -2,11 +2,11 @@
 
 import itertools
 
-import claims_argmax_arm as arm
-import harness
 import jax.numpy as jnp
-import methods
 import numpy as np
+from studies.claims.argmax import arm
+from studies.common import timing
+from studies.common.acting import tasks
 
 import pgjax
 
@@ -22,7 +22,7 @@ def rising():
     def timings(calls, **limits):
         assert limits == arm.LIMITS
         slower = 1 + next(count) / 10
-        return {name: harness.Timing.of([slower * (SEARCH_TIMES_S | TIMES_S)[name]]) for name in calls}
+        return {name: timing.Timing.of([slower * (SEARCH_TIMES_S | TIMES_S)[name]]) for name in calls}
 
     return timings
 
@@ -35,5 +35,5 @@ def quadratic_trial(targets, high, num_report, maximum=0.0):
 
     states, box = jnp.asarray(targets, jnp.float32), pgjax.Box(-np.asarray(high), high)
     problem = pgjax.problems.Problem(states, None, box, np.full(len(targets), maximum), np.asarray(targets))
-    task = methods.Task("quadratic", objective, jnp.float32(maximum), states, len(targets), box, problem, 0, 0)
+    task = tasks.Task("quadratic", objective, jnp.float32(maximum), states, len(targets), box, problem, 0, 0)
     return arm.make_trial(task, num_report)

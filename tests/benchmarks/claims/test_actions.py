@@ -4,16 +4,16 @@ import itertools
 import math
 import re
 
-import claims_actions as actions
-import claims_actions_plots
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from claims_rows import Statement
 from matplotlib.colors import to_hex
 from scipy import special, stats
+from studies.claims.actions import measure as actions
+from studies.claims.actions import plots as claims_actions_plots
+from studies.claims.rows import Statement
+from studies.common import results, timing
 
 NUM_ROUNDS, NUM_SAMPLES = 4, 20_000
 FLAT_WAYS = (actions.ARGMAX, actions.SOFTMAX)
@@ -158,9 +158,9 @@ def test_the_time_of_each_call_is_divided_among_its_decisions(monkeypatch):
     def time_interleaved(calls, **limits):
         assert limits == actions.LIMITS
         rounds.append(calls)
-        return {name: harness.Timing.of([len(rounds) + 10.0 * i]) for i, name in enumerate(calls)}
+        return {name: timing.Timing.of([len(rounds) + 10.0 * i]) for i, name in enumerate(calls)}
 
-    monkeypatch.setattr(harness, "time_interleaved", time_interleaved)
+    monkeypatch.setattr(timing, "time_interleaved", time_interleaved)
     times = actions.measure_times(0)
     expected = {(way, count, size) for way in actions.WAYS for count, size in ((10, 1), (100, 1), (10, 16))}
     assert set(times) == expected
@@ -340,8 +340,8 @@ def test_measure_judges_the_times_of_its_seed(monkeypatch):
 
 def test_the_figure_has_a_panel_a_batch_size_and_a_line_a_way(rng, tmp_path):
     times = {key: time_s * rng.uniform(0.8, 1.2, NUM_ROUNDS) for key, time_s in made_up_times().items()}
-    harness.write_json(tmp_path / "f.json", actions.judged(times, actions.num_parameters()))
-    figure = claims_actions_plots.draw(harness.read_json(tmp_path / "f.json"))
+    results.write_json(tmp_path / "f.json", actions.judged(times, actions.num_parameters()))
+    figure = claims_actions_plots.draw(results.read_json(tmp_path / "f.json"))
     assert [panel.get_title() for panel in figure.axes] == ["batch of 1", "batch of 16"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(actions.WAYS)
     assert "time per decision" in figure.axes[0].get_ylabel()

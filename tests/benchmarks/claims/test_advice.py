@@ -2,13 +2,13 @@
 
 import math
 
-import claims_comparison_statements as said
-import harness
 import pytest
 import readme
-from claims_advice import BOTH, NONE, NOT_MEASURED, RULES, advice, contradictions
-from claims_comparison_statements import COMPARISONS, POLICY, STATEMENTS, VALUE
-from claims_rows import judge
+from studies.claims.advice import BOTH, NONE, NOT_MEASURED, RULES, advice, contradictions
+from studies.claims.comparison import statements as said
+from studies.claims.comparison.statements import COMPARISONS, POLICY, STATEMENTS, VALUE
+from studies.claims.rows import judge
+from studies.common import results
 
 
 def row(key, low, high):
@@ -82,7 +82,7 @@ def test_what_is_not_measured_or_not_a_number_takes_no_side():
 
 
 def test_the_published_advice_is_what_the_published_rows_support():
-    result = harness.read_json(readme.RESULTS / "claims_cpu.json")
+    result = results.read_json(readme.RESULTS / "claims_cpu.json")
     rows = [row for row in result["rows"] if row["claim"] == "g"]
     assert len(result["advice"]) == len(RULES)
     assert contradictions(result["advice"], rows) == []

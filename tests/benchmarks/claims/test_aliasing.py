@@ -2,14 +2,14 @@
 
 import math
 
-import claims_aliasing
-import claims_aliasing_learners
-import claims_aliasing_plots
-import harness
 import jax
 import numpy as np
 import pytest
-from claims_rows import Statement
+from studies.claims.aliasing import learners as claims_aliasing_learners
+from studies.claims.aliasing import measure as claims_aliasing
+from studies.claims.aliasing import plots as claims_aliasing_plots
+from studies.claims.rows import Statement
+from studies.common import results
 
 from pgjax import environments as envs
 
@@ -157,8 +157,8 @@ def test_learners_find_what_their_class_holds(small_run):
 
 def test_the_figure_says_what_is_infinite(small_run, tmp_path):
     rows, data = small_run
-    harness.write_json(tmp_path / "d.json", {"figure": data, "rows": list(rows.values())})
-    figure = claims_aliasing_plots.draw(harness.read_json(tmp_path / "d.json"))
+    results.write_json(tmp_path / "d.json", {"figure": data, "rows": list(rows.values())})
+    figure = claims_aliasing_plots.draw(results.read_json(tmp_path / "d.json"))
     texts = [[text.get_text() for text in panel.texts] for panel in figure.axes]
     assert sum("infty" in text for text in texts[0]) == 1
     assert not any("infty" in text for text in texts[1])

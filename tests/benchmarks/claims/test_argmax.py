@@ -3,19 +3,19 @@
 import copy
 import math
 
-import claims_argmax
-import claims_argmax_arm as arm
-import claims_argmax_plots
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from argmax_trials import SEARCH_TIMES_S, TIMES_S, ZOOM, quadratic_trial, rising
-from claims_rows import Statement
 from scipy import integrate, special
+from studies.claims.argmax import arm
+from studies.claims.argmax import measure as claims_argmax
+from studies.claims.argmax import plots as claims_argmax_plots
+from studies.claims.rows import Statement
+from studies.common import results, timing
 
 from pgjax import maximizers
+from tests.benchmarks.claims.argmax_trials import SEARCH_TIMES_S, TIMES_S, ZOOM, quadratic_trial, rising
 
 NUM_SEEDS, NUM_STATES, CEM_STATES, DIMS = 4, 32, 512, (3, 6)
 STATEMENTS = {  # of a run in these dimensions alone
@@ -55,7 +55,7 @@ def small_run():
         monkeypatch.setattr(arm, "critic_trial", lambda: quadratic_trial(targets, np.ones(6), 4))
         for name, value in EFFORT.items():
             monkeypatch.setattr(arm, name.upper(), value)
-        monkeypatch.setattr(harness, "time_interleaved", rising())
+        monkeypatch.setattr(timing, "time_interleaved", rising())
         result = claims_argmax.measure(num_seeds=NUM_SEEDS, seed=3)
     assert not jax.config.jax_enable_x64
     return dict(zip(STATEMENTS, result["rows"], strict=True)), result["figure"]
@@ -299,8 +299,8 @@ def test_regrets_on_the_arm_are_those_of_its_statements(small_run):
 
 def test_the_figure_shows_the_regrets_and_the_searches(small_run, tmp_path):
     rows, data = small_run
-    harness.write_json(tmp_path / "a.json", {"figure": data, "rows": list(rows.values())})
-    figure = claims_argmax_plots.draw(harness.read_json(tmp_path / "a.json"))
+    results.write_json(tmp_path / "a.json", {"figure": data, "rows": list(rows.values())})
+    figure = claims_argmax_plots.draw(results.read_json(tmp_path / "a.json"))
     quadratic, of_arm = figure.axes
     assert all(panel.get_xlabel() and panel.get_ylabel() and panel.get_title() for panel in figure.axes)
     assert [text.get_text() for text in quadratic.texts] == [f"d = {d}" for d in DIMS]

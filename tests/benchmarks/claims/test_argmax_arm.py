@@ -4,15 +4,15 @@ import logging
 import math
 from types import SimpleNamespace
 
-import claims_argmax_arm as arm
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from argmax_trials import TIMES_S, ZOOM, quadratic_trial, rising
+from studies.claims.argmax import arm
+from studies.common import timing
 
 from pgjax.problems.arm import tool_pose
+from tests.benchmarks.claims.argmax_trials import TIMES_S, ZOOM, quadratic_trial, rising
 
 
 def test_targets_of_the_arm_can_be_reached_and_those_to_choose_on_are_others(monkeypatch):
@@ -161,7 +161,7 @@ def test_what_was_compiled_side_by_side_is_not_compiled_again(caplog):
 
 
 def test_every_round_gives_each_call_a_time(monkeypatch):
-    monkeypatch.setattr(harness, "time_interleaved", rising())
+    monkeypatch.setattr(timing, "time_interleaved", rising())
     times = arm.times_in_rounds({"arm": None, "sample": None}, 4)
     assert list(times) == ["arm", "sample"]
     for name, of_rounds in times.items():

@@ -1,16 +1,16 @@
 """Claim g: learners against updates by hand and exact values, the design's numbers, a small run, its figure."""
 
-import claims_comparison
-import claims_comparison_bandit as bandits
-import claims_comparison_design as designs
-import claims_comparison_learners as learners
-import claims_comparison_plots
-import claims_comparison_statements as said
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from claims_comparison_statements import STATEMENTS
+from studies.claims.comparison import bandit as bandits
+from studies.claims.comparison import design as designs
+from studies.claims.comparison import learners
+from studies.claims.comparison import measure as claims_comparison
+from studies.claims.comparison import plots as claims_comparison_plots
+from studies.claims.comparison import statements as said
+from studies.claims.comparison.statements import STATEMENTS
 
 from pgjax import environments
 

@@ -1,11 +1,11 @@
 """Claim c: statements before the run, known numbers, what is contradicted and what mends it, the figure."""
 
-import claims_games
-import claims_games_plots
 import jax
 import numpy as np
 import pytest
-from claims_rows import Statement
+from studies.claims.games import measure as claims_games
+from studies.claims.games import plots as claims_games_plots
+from studies.claims.rows import Statement
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """Claim b: what was said before, every exact number, the chapter's gaps, full covariance's cost, the figure."""
 
-import claims_gaussian
-import claims_gaussian_plots
 import jax
 import numpy as np
 import pytest
-from claims_rows import Statement
 from scipy import stats
+from studies.claims.gaussian import measure as claims_gaussian
+from studies.claims.gaussian import plots as claims_gaussian_plots
+from studies.claims.rows import Statement
 
 NUM_SEEDS = 8
 GAPS = {0: 0.0, 0.5: 1.106, 0.9: 4.904, 0.99: 10.62}

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from claims_rows import VERDICTS, Statement, bootstrap_interval, exactly, interquartile_mean, judge, verdict
 from scipy import stats
+from studies.claims.rows import VERDICTS, Statement, exactly, judge, verdict
+from studies.common.statistics import bootstrap_interval, interquartile_mean
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,15 @@
 """Claim e: what was said before, exact numbers found again otherwise, changes by hand, learning, the figure."""
 
-import claims_smoothness
-import claims_smoothness_plots
-import claims_smoothness_training as training
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from claims_rows import Statement, judge
 from matplotlib.colors import to_hex
 from scipy import special
+from studies.claims.rows import Statement, judge
+from studies.claims.smoothness import measure as claims_smoothness
+from studies.claims.smoothness import plots as claims_smoothness_plots
+from studies.claims.smoothness import training
 
 NUM_SEEDS, NUM_ROUNDS = 3, 6
 

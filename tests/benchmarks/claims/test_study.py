@@ -3,14 +3,15 @@
 import math
 import sys
 
-import claims
-import claims_plots
-import harness
 import pytest
 import readme
-from benchmark_runs import run_main
-from claims_rows import Statement, exactly, judge
 from matplotlib.figure import Figure
+from studies.claims import plots as claims_plots
+from studies.claims import study as claims
+from studies.claims.rows import Statement, exactly, judge
+from studies.common import results
+
+from tests.benchmarks.runs import run_main
 
 STATEMENTS = {
     "chapter": Statement("a policy", "cost", high=1.0, says="chapter"),
@@ -46,7 +47,7 @@ def run(monkeypatch, tmp_path):
         output = tmp_path / "claims.json"
         with claims.CONSOLE.capture() as capture:
             status = run_main(claims, *arguments, "--num-seeds", 4, "--seed", 7, "--output", output)
-        return status, harness.read_json(output), capture.get(), drawn
+        return status, results.read_json(output), capture.get(), drawn
 
     return run
 
@@ -147,7 +148,7 @@ def test_every_claim_has_a_figure():
 def test_the_published_verdicts_are_those_of_the_statements_and_of_the_raw_values(letter):
     """All of a claim's statements are measured, in seeds or cases that the JSON keeps, and none is older."""
     module = sys.modules[claims.CLAIMS[letter][1].__module__]
-    result = harness.read_json(readme.RESULTS / "claims_cpu.json")
+    result = results.read_json(readme.RESULTS / "claims_cpu.json")
     rows = [row for row in result["rows"] if row["claim"] == letter]
     statements = {(said.condition, said.quantity): said for said in module.STATEMENTS.values()}
     assert [(row["condition"], row["quantity"]) for row in rows] == list(statements)

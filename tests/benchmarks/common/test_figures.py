@@ -1,12 +1,12 @@
 import subprocess
 import sys
 
-import harness
 import numpy as np
-import plots
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from studies.common import figures, pareto, results
+from studies.sampling_vs_argmax import plots
 
 METHODS = {
     "Gaussian sample": ("policy", 1e-6, 0.5),
@@ -43,7 +43,7 @@ def rows():
 
 
 def write(path, rows):
-    harness.write_json(path, {"machine": {"device_kind": "cpu", "cpu": None}, "settings": {}, "rows": rows})
+    results.write_json(path, {"machine": {"device_kind": "cpu", "cpu": None}, "settings": {}, "rows": rows})
     return path
 
 
@@ -54,17 +54,17 @@ def dominates(a, b):
 def test_pareto_front_of_known_points():
     times = [3.0, 1.0, 2.0, 2.0, 4.0, 1.0]
     regrets = [1.0, 5.0, 3.0, 4.0, 1.0, 5.0]
-    assert plots.pareto_front(times, regrets) == [1, 2, 0]
+    assert pareto.pareto_front(times, regrets) == [1, 2, 0]
 
 
 def test_pareto_front_leaves_out_what_is_not_finite():
-    assert plots.pareto_front([1.0, np.nan, 2.0, np.inf, 3.0], [np.nan, 0.0, 2.0, 0.0, 1.0]) == [2, 4]
-    assert plots.pareto_front([], []) == []
+    assert pareto.pareto_front([1.0, np.nan, 2.0, np.inf, 3.0], [np.nan, 0.0, 2.0, 0.0, 1.0]) == [2, 4]
+    assert pareto.pareto_front([], []) == []
 
 
 def test_pareto_front_by_its_definition(rng):
     points = rng.integers(0, 12, (60, 2)).astype(float)
-    front = plots.pareto_front(*points.T)
+    front = pareto.pareto_front(*points.T)
     for i, point in enumerate(points):
         beaten = any(dominates(other, point) for other in points)
         repeated = any((points[j] == point).all() for j in range(i))
@@ -94,19 +94,19 @@ def test_from_the_command_line_into_another_folder(tmp_path, rows):
 
 def test_pareto_panels_hold_every_judged_method_and_name_the_front(rows):
     timed = [row for row in rows if not row["skipped"]]
-    figure = plots.draw_pareto(timed, {})
+    figure = pareto.draw_pareto(timed, {})
     assert [axes.get_title() for axes in figure.axes] == [
         f"six joint arm, batch of {size}" for size in ("1", "256", "4,096")
     ]
     for axes in figure.axes:
         front, *points = axes.lines
         assert len(points) == len(METHODS)
-        assert min(front.get_ydata()) == plots.REGRET_FLOOR, "a regret of 0 is drawn at the floor"
+        assert min(front.get_ydata()) == figures.REGRET_FLOOR, "a regret of 0 is drawn at the floor"
         assert {text.get_text() for text in axes.texts} == {"Gaussian sample", "Gaussian mean", "CEM 2x64"}
 
 
 def test_labels_do_not_overlap(rows):
-    figure = plots.draw_pareto([row for row in rows if not row["skipped"]], {})
+    figure = pareto.draw_pareto([row for row in rows if not row["skipped"]], {})
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     for axes in figure.axes:
@@ -123,7 +123,7 @@ def test_figures_come_out_of_incomplete_results(tmp_path, rows, left_out):
     if left_out == "panel":
         rows.append(make_row("quadratic", "CEM 2x64", 256))
     path = tmp_path / "run.json"
-    harness.write_json(path, {"rows": rows})
+    results.write_json(path, {"rows": rows})
     assert all(figure.stat().st_size > 5_000 for figure in plots.plot_result(path))
 
 

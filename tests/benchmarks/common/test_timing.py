@@ -5,11 +5,11 @@ import platform
 import re
 import socket
 
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from studies.common import machine, results, statistics, timing
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
     def __init__(self, monkeypatch):
         self.now_s = 0.0
         self.calls = []
-        monkeypatch.setattr(harness, "perf_counter", lambda: self.now_s)
+        monkeypatch.setattr(timing, "perf_counter", lambda: self.now_s)
 
     def function(self, name, seconds):
         def call(*args):
@@ -34,7 +34,7 @@ def clock(monkeypatch):
 
 
 def test_every_call_is_counted_once_beside_the_warm_up(clock):
-    timing = harness.time_call(clock.function("f", 0.5), 1, 2, min_time_s=1, max_time_s=9, min_repetitions=8)
+    timing = timing.time_call(clock.function("f", 0.5), 1, 2, min_time_s=1, max_time_s=9, min_repetitions=8)
     assert clock.calls == [("f", 1, 2)] * 9
     assert timing.times_s == (0.5,) * 8
     assert (timing.median_s, timing.p99_s, timing.min_s, timing.spread) == (0.5, 0.5, 0.5, 0)
@@ -51,13 +51,13 @@ def test_every_call_is_counted_once_beside_the_warm_up(clock):
     ],
 )
 def test_limits(clock, limits, repetitions):
-    timing = harness.time_call(clock.function("f", 0.5), num_rounds=4, **limits)
+    timing = timing.time_call(clock.function("f", 0.5), num_rounds=4, **limits)
     assert len(timing.times_s) == repetitions
 
 
 def test_calls_take_turns_and_each_spans_all_rounds(clock):
     calls = {"short": (clock.function("short", 0.25), ()), "long": (clock.function("long", 1.0), ())}
-    timings = harness.time_interleaved(calls, min_time_s=2, max_time_s=2, min_repetitions=1, num_rounds=2)
+    timings = timing.time_interleaved(calls, min_time_s=2, max_time_s=2, min_repetitions=1, num_rounds=2)
     order = [name for (name,) in clock.calls]
     warm_up = ["short", "long"]
     assert order == warm_up + (["short"] * 4 + ["long"]) * 2
@@ -67,7 +67,7 @@ def test_calls_take_turns_and_each_spans_all_rounds(clock):
 
 def test_statistics_of_a_timing_against_numpy():
     times_s = np.random.default_rng(0).exponential(size=301)
-    timing = harness.Timing.of(times_s.tolist())
+    timing = timing.Timing.of(times_s.tolist())
     low, high = np.percentile(times_s, (25, 75))
     assert timing.median_s == np.median(times_s)
     assert timing.p99_s == pytest.approx(np.percentile(times_s, 99))
@@ -86,7 +86,7 @@ def test_statistics_of_a_timing_against_numpy():
 )
 def test_wrong_limits_are_refused_before_any_call(clock, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        harness.time_call(clock.function("f", 1), **wrong)
+        timing.time_call(clock.function("f", 1), **wrong)
     assert clock.calls == []
 
 
@@ -106,17 +106,17 @@ def test_compiling_happens_once_and_apart():
             compilations.append(duration_s)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    compiled = harness.compile_call(double, x)
+    compiled = timing.compile_call(double, x)
     assert (len(traces), len(compilations)) == (1, 1)
     assert compiled.compile_time_s >= compilations[0]
-    timing = harness.time_call(compiled.function, x, min_time_s=1e-6, max_repetitions=7, min_repetitions=7)
+    timing = timing.time_call(compiled.function, x, min_time_s=1e-6, max_repetitions=7, min_repetitions=7)
     assert (len(traces), len(compilations)) == (1, 1), "the first call compiled again"
     assert len(timing.times_s) == 7
 
 
 def test_summarize_against_numpy():
     values = np.random.default_rng(1).normal(size=1000)
-    summary = harness.summarize(values)
+    summary = statistics.summarize(values)
     assert summary == {
         "median": pytest.approx(np.median(values)),
         "p90": pytest.approx(np.percentile(values, 90)),
@@ -124,18 +124,18 @@ def test_summarize_against_numpy():
         "mean": pytest.approx(np.mean(values)),
         "count": 1000,
     }
-    assert math.isnan(harness.summarize([1.0, math.nan])["median"])
+    assert math.isnan(statistics.summarize([1.0, math.nan])["median"])
     with pytest.raises(ValueError, match="values"):
-        harness.summarize([])
+        statistics.summarize([])
 
 
 def test_mlp_flops():
-    assert harness.mlp_flops((17, 64, 64, 6)) == 2 * (17 * 64 + 64 * 64 + 64 * 6)
-    assert harness.mlp_flops((5,)) == 0
+    assert timing.mlp_flops((17, 64, 64, 6)) == 2 * (17 * 64 + 64 * 64 + 64 * 6)
+    assert timing.mlp_flops((5,)) == 0
 
 
 def test_gemm_meter_keeps_every_sample_and_uses_their_median():
-    meter = harness.GemmMeter(size=32, repetitions=2, precision="highest")
+    meter = timing.GemmMeter(size=32, repetitions=2, precision="highest")
     assert math.isnan(meter.rate)
     samples = [meter.sample() for _ in range(3)]
     assert all(sample > 0 for sample in samples)
@@ -152,9 +152,9 @@ def test_machine_record_is_data_and_names_no_one(monkeypatch, tmp_path):
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.setattr(socket, "gethostname", lambda: "somebody")
     monkeypatch.setattr(platform, "node", lambda: "somebody")
-    record = harness.machine_record()
-    harness.write_json(tmp_path / "record.json", record)
-    assert harness.read_json(tmp_path / "record.json") == record
+    record = machine.machine_record()
+    results.write_json(tmp_path / "record.json", record)
+    assert results.read_json(tmp_path / "record.json") == record
     text = json.dumps(record)
     assert "somebody" not in text
     assert not re.search(r"(^|[\s\"=:,~])/\w", text)
@@ -166,9 +166,9 @@ def test_machine_record_is_data_and_names_no_one(monkeypatch, tmp_path):
 def test_machine_record_survives_what_is_missing(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(harness, "PACKAGES", ("jax", "no_such_package"))
-    monkeypatch.setattr(harness.Path, "read_text", lambda *_: (_ for _ in ()).throw(OSError("unreadable")))
-    record = harness.machine_record()
+    monkeypatch.setattr(machine, "PACKAGES", ("jax", "no_such_package"))
+    monkeypatch.setattr(machine.Path, "read_text", lambda *_: (_ for _ in ()).throw(OSError("unreadable")))
+    record = machine.machine_record()
     assert record["git_commit"] is None
     assert record["git_dirty"] is None
     assert record["versions"]["no_such_package"] is None
@@ -183,8 +183,8 @@ def test_json_round_trip(tmp_path):
         "non_finite": {"nan": math.nan, "list": [math.inf, -math.inf, 0.0]},
         "rows": [{"times_s": [1e-9] * 3, "empty": []}, {}],
     }
-    harness.write_json(path, result)
-    back = harness.read_json(path)
+    results.write_json(path, result)
+    back = results.read_json(path)
     assert math.isnan(back["non_finite"].pop("nan"))
     result["non_finite"].pop("nan")
     assert back == result
@@ -193,7 +193,7 @@ def test_json_round_trip(tmp_path):
 
 def test_json_has_no_non_finite_constants(tmp_path):
     path = tmp_path / "result.json"
-    harness.write_json(path, {"x": [math.nan, math.inf, -math.inf]})
+    results.write_json(path, {"x": [math.nan, math.inf, -math.inf]})
 
     def refuse(name):
         raise AssertionError(name)
@@ -209,8 +209,8 @@ def test_arrays_become_lists(tmp_path):
         "count": np.int64(3),
         "jax": jnp.ones((1, 2)),
     }
-    harness.write_json(path, arrays)
-    assert harness.read_json(path) == {
+    results.write_json(path, arrays)
+    assert results.read_json(path) == {
         "numpy": [0.0, 1.0, 2.0],
         "scalar": 0.5,
         "count": 3,
@@ -228,17 +228,17 @@ def test_arrays_become_lists(tmp_path):
 )
 def test_what_would_not_come_back_is_refused_by_place(tmp_path, bad, place):
     path = tmp_path / "result.json"
-    harness.write_json(path, {"earlier": 1})
+    results.write_json(path, {"earlier": 1})
     with pytest.raises(ValueError, match=place):
-        harness.write_json(path, bad)
-    assert harness.read_json(path) == {"earlier": 1}
+        results.write_json(path, bad)
+    assert results.read_json(path) == {"earlier": 1}
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
 def test_an_interrupted_write_leaves_the_earlier_file_alone(tmp_path, monkeypatch, moment, interruption):
     path = tmp_path / "result.json"
-    harness.write_json(path, {"earlier": 1})
+    results.write_json(path, {"earlier": 1})
 
     def interrupt(*_):
         raise interruption
@@ -246,9 +246,9 @@ def test_an_interrupted_write_leaves_the_earlier_file_alone(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(os, moment, interrupt)
         with pytest.raises(interruption):
-            harness.write_json(path, {"later": 2})
-    assert harness.read_json(path) == {"earlier": 1}
+            results.write_json(path, {"later": 2})
+    assert results.read_json(path) == {"earlier": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
-    harness.write_json(path, {"later": 2})
-    assert harness.read_json(path) == {"later": 2}
+    results.write_json(path, {"later": 2})
+    assert results.read_json(path) == {"later": 2}
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]

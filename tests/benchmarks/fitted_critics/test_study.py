@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import brackets
-import fit_critics
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from studies.fitted_critics import brackets
+from studies.fitted_critics import study as fit_critics
 
 import pgjax
 from pgjax import problems

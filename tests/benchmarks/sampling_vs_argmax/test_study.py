@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
-import harness
-import learned
 import pytest
-import report
-import sampling_vs_argmax
-from benchmark_runs import run_main
-from methods import METHODS, POLICY_ROWS, PROBLEMS, SEARCHES
+from studies.common import results
+from studies.common.acting import learned
+from studies.common.acting.tasks import PROBLEMS
+from studies.common.acting.ways import METHODS, POLICY_ROWS, SEARCHES
+from studies.sampling_vs_argmax import report
+from studies.sampling_vs_argmax import study as sampling_vs_argmax
+
+from tests.benchmarks.runs import run_main
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "cpu.json"
@@ -67,7 +69,7 @@ def small_run(tmp_path_factory):
 
 def test_a_run_has_a_row_for_each_method_and_batch_size(small_run):
     methods, output, _ = small_run
-    rows = harness.read_json(output)["rows"]
+    rows = results.read_json(output)["rows"]
     assert [(row["method"], row["batch_size"]) for row in rows] == [(m, b) for b in (1, 64) for m in methods]
     for row in rows:
         assert row["time_per_decision_s"] > 0
@@ -85,7 +87,7 @@ def test_a_run_writes_json_and_two_figures_and_says_so(small_run):
     names = {path.name for path in output.parent.iterdir()}
     assert names == {"small.json", "small_pareto.png", "small_scaling.png"}
     assert json.loads(output.read_text())["settings"]["seed"] == 0
-    answer = harness.read_json(output)["answer"]
+    answer = results.read_json(output)["answer"]
     assert " ".join(answer.split()) in " ".join(text.split())
     assert "small_pareto.png" in text
 
@@ -113,7 +115,7 @@ def test_the_answer_weighs_the_cheapest_and_the_best_search_against_the_policy()
 
 
 def test_the_committed_result_is_whole():
-    result = harness.read_json(RESULT)
+    result = results.read_json(RESULT)
     assert {row["problem"] for row in result["rows"]} == set(PROBLEMS)
     by_default = {*POLICY_ROWS, *(search.name for search in SEARCHES if search.default != "none")}
     assert by_default <= {row["method"] for row in result["rows"]} <= set(METHODS)

@@ -14,17 +14,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import harness
 import jax
 import jax.numpy as jnp
-import methods
 import numpy as np
-from claims_rows import Statement, exactly, judge
 
 import pgjax
 from pgjax.networks import MLP
+from studies.claims.rows import Measuring, Statement, exactly
+from studies.common.acting import tasks
+from studies.common.timing import time_interleaved
 
-NUM_DIMS, WIDTH = methods.ACTION_SIZE, 64
+NUM_DIMS, WIDTH = tasks.ACTION_SIZE, 64
 ACTION_COUNTS = tuple(10**k for k in range(1, 7))
 # Batch size -> the most actions timed; 16 softmax samples of 1,000,000 actions would take seconds and gigabytes.
 LARGEST = {1: 1_000_000, 16: 100_000}
@@ -86,19 +86,21 @@ Times = Mapping[
 ]  # (way, |A|, batch size) -> a median for each round, s a decision
 
 
-def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
-    """Measure the claim.
+def measure(*, num_seeds: int, seed: int) -> Measuring:
+    """Measure the claim; the figure has the times.
 
     Args: num_seeds: not used, as times have rounds and no seeds; seed: of parameters and observations.
-    Returns: "rows", one for each statement, and "figure": the times.
     """
     del num_seeds
-    return judged(measure_times(seed), num_parameters())
+    yield "cases", {("parameters " + name, 0): [number] for name, number in num_parameters().items()}
+    times = measure_times(seed)
+    yield "rounds", ratios(times)
+    return figure_data(times)
 
 
-def judged(times: Times, parameters: Mapping[str, int]) -> dict[str, Any]:
-    """The rows and the figure's data, from times and the last layers' parameters."""
-    values: dict[tuple[str, int], Any] = {("parameters " + name, 0): [n] for name, n in parameters.items()}
+def ratios(times: Times) -> dict[tuple[str, int], np.ndarray]:
+    """What the statements are about, from the times of each round."""
+    values: dict[tuple[str, int], np.ndarray] = {}
     for batch_size, most in LARGEST.items():
         at, few = ({way: times[way, count, batch_size] for way in WAYS} for count in (most, ACTION_COUNTS[0]))
         measured = {
@@ -114,10 +116,11 @@ def judged(times: Times, parameters: Mapping[str, int]) -> dict[str, Any]:
             "few": few[SOFTMAX] / few[SAMPLE],
         }
         values |= {(name, batch_size): rounds for name, rounds in measured.items()}
-    rows = [
-        judge(statement, values[name, size], over="rounds" if size else "cases")
-        for (name, size), statement in STATEMENTS.items()
-    ]
+    return values
+
+
+def figure_data(times: Times) -> dict[str, Any]:
+    """Times of each way by batch size and number of actions."""
     lines = [
         {"way": way, "batch_size": batch_size}
         | {"num_actions": list(counts(batch_size))}
@@ -125,7 +128,7 @@ def judged(times: Times, parameters: Mapping[str, int]) -> dict[str, Any]:
         for batch_size in LARGEST
         for way in WAYS
     ]
-    return {"rows": rows, "figure": {"lines": lines, "num_dims": NUM_DIMS}}
+    return {"lines": lines, "num_dims": NUM_DIMS}
 
 
 def counts(batch_size: int) -> tuple[int, ...]:
@@ -147,12 +150,12 @@ def measure_times(seed: int) -> dict[tuple[str, int, int], np.ndarray]:
     for count in ACTION_COUNTS:
         ways = ways_of(count, rng)
         for batch_size in (size for size in LARGEST if count in counts(size)):
-            shape = (methods.STATE_SIZE,) if batch_size == 1 else (batch_size, methods.STATE_SIZE)
+            shape = (tasks.STATE_SIZE,) if batch_size == 1 else (batch_size, tasks.STATE_SIZE)
             observation = jnp.asarray(rng.standard_normal(shape), jnp.float32)
             for way, (act, params) in ways.items():
                 calls[way, count, batch_size] = (jax.jit(act), (params, key, observation))
     named = {str(name): call for name, call in calls.items()}
-    rounds = [harness.time_interleaved(named, **LIMITS) for _ in range(NUM_ROUNDS)]
+    rounds = [time_interleaved(named, **LIMITS) for _ in range(NUM_ROUNDS)]
     return {name: np.asarray([timings[str(name)].median_s for timings in rounds]) / name[2] for name in calls}
 
 
@@ -204,7 +207,7 @@ class ChoicesInTurn(nn.Module):
 
 def parameters(module: nn.Module, rng: np.random.Generator, *inputs: Any) -> Any:
     """Random parameters, drawn by NumPy: a network's own initialization takes seconds for 64 million numbers."""
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs, jnp.zeros(methods.STATE_SIZE))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs, jnp.zeros(tasks.STATE_SIZE))
     return jax.tree.map(
         lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape, np.float32) / WIDTH**0.5, leaf.dtype), shapes
     )
@@ -220,7 +223,7 @@ def num_parameters() -> dict[str, int]:
     }
 
     def count(policy: nn.Module) -> int:
-        shapes = jax.eval_shape(policy.init, jax.random.key(0), jnp.zeros(methods.STATE_SIZE))["params"]
+        shapes = jax.eval_shape(policy.init, jax.random.key(0), jnp.zeros(tasks.STATE_SIZE))["params"]
         return sum(leaf.size for name in shapes if name != "torso" for leaf in jax.tree.leaves(shapes[name]))
 
     return {name: count(policy) for name, policy in made.items()}

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from plots import COLORS, LINES, MARKERS, POLICY_COLOR, TEXT_SIZE, unique
+
+from studies.common.figures import COLORS, LINES, MARKERS, POLICY_COLOR, TEXT_SIZE, unique
 
 # What chooses from values is blue; policies have colors of their own. Flat ways are solid.
 VALUE_COLOR, POLICY_COLORS = COLORS[0], (POLICY_COLOR, *COLORS[1:])

@@ -15,10 +15,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from claims_aliasing_learners import EPSILON, TIME_LIMIT, actor_critic, q_learning, reinforce_samples, remembering
-from claims_rows import Statement, exactly, judge
 
 from pgjax import environments as envs
+from studies.claims.aliasing.learners import (
+    EPSILON,
+    TIME_LIMIT,
+    actor_critic,
+    q_learning,
+    reinforce_samples,
+    remembering,
+)
+from studies.claims.rows import Measuring, Statement, exactly, judge
 
 DISCOUNTS = (1.0, 0.9)
 SKULL, MILD, EQUAL, SEVERE = -10.0, -4.0, -5.0, -100.0  # what the skull costs
@@ -191,27 +198,22 @@ DRAWN = (
 STATEMENTS: dict[str, Statement] = CLASSES | COMPARED | TRAPS | CORRIDORS | SAMPLED | LEARNED | LEARNING
 
 
-def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
-    """Measure the claim: exact values in float64, learning in float32.
+def measure(*, num_seeds: int = 32, seed: int = 0) -> Measuring:
+    """Measure the claim: exact values in float64, learning in float32; the figure has each class's.
 
     Args:
         num_seeds: independent runs of each learner, and of the sampled gradients; >= 2.
         seed: of them all.
-
-    Returns: "rows" (`claims_rows.judge`), and the figure's data.
     """
     with jax.enable_x64(True):
         exact = deterministic_values()
         exact |= class_values(exact)
         exact |= traps(exact) | corridor_values()
-    sampled = learned_values(num_seeds, seed) | sampled_gradients(num_seeds, seed)
-    rows = {
-        name: judge(statement, sampled[name], over="estimates" if name in SAMPLED else "seeds")
-        if name in sampled
-        else judge(statement, [exact[name]], over="cases")
-        for name, statement in STATEMENTS.items()
-    }
-    return {"rows": list(rows.values()), "figure": figure_data(rows)}
+    yield "cases", {name: [value] for name, value in exact.items()}
+    learned = learned_values(num_seeds, seed)
+    yield "seeds", learned
+    yield "estimates", sampled_gradients(num_seeds, seed)
+    return figure_data(exact, learned)
 
 
 def class_values(deterministic: Mapping[str, float]) -> dict[str, float]:
@@ -374,20 +376,22 @@ def frozen_values(grid: envs.TabularMDP, pi: np.ndarray, q: np.ndarray) -> tuple
     return jax.jit(of_actors)(pi, discounts), jax.jit(of_tables)(seen, q, discounts)
 
 
-def figure_data(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def figure_data(exact: Mapping[str, float], sampled: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What the figure shows: each class's exact value and what was learned in it, and the corridor."""
     classes = []
     for discount in DISCOUNTS:
         for title, name, learned, learner in DRAWN:
-            found = rows.get(f"{learned} {discount:g}")
-            shown = found and {key: found[key] for key in ("value", "interval", "values")} | {"learner": learner}
-            exact = rows[f"{name} {discount:g}"]["value"]
-            classes.append({"class": title, "discount": discount, "exact": exact, "learned": shown})
+            shown, key = None, f"{learned} {discount:g}"
+            if key in sampled:
+                row = judge(STATEMENTS[key], sampled[key])
+                shown = {part: row[part] for part in ("value", "interval", "values")} | {"learner": learner}
+            value = exact[f"{name} {discount:g}"]
+            classes.append({"class": title, "discount": discount, "exact": value, "learned": shown})
     p = np.linspace(0.03, 0.97, 95)
-    points = [(x, rows[f"J {x}"]["value"]) for x in (EPSILON / 2, 1 - EPSILON / 2)]
-    points.append((rows["best p"]["value"], rows["best J"]["value"]))
+    points = [(x, exact[f"J {x}"]) for x in (EPSILON / 2, 1 - EPSILON / 2)]
+    points.append((exact["best p"], exact["best J"]))
     return {
         "classes": classes,
-        "into the skull": rows["suicide"]["value"],
+        "into the skull": exact["suicide"],
         "corridor": {"p": p.tolist(), "value": corridor_value(p).tolist(), "points": [list(x) for x in points]},
     }

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plots import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
+
+from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
 
 ACTOR = "actor-critic"
 HEIGHT, SEED_HEIGHT = 0.27, 0.1  # of a class's mark, and of the spread of its seeds

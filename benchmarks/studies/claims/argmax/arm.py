@@ -11,17 +11,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import argmax_cases
-import harness
 import jax
 import jax.numpy as jnp
-import measure as regrets
-import methods
 import numpy as np
-from claims_rows import Statement
 
 import pgjax
 from pgjax import maximizers
+from studies.claims.rows import Measuring, Statement
+from studies.common.acting.cases import make_case
+from studies.common.acting.regret import regret_scale, rescore
+from studies.common.acting.tasks import ARM as ARM_TASK
+from studies.common.acting.tasks import Task, make_task
+from studies.common.acting.ways import Search, search_method
+from studies.common.timing import time_interleaved
 
 CONTROL_STEP_S, GOOD_REGRET = 0.02, 0.01
 NUM_TARGETS, NUM_TUNING = 16, 64  # targets a seed, and targets to choose a search on
@@ -32,8 +34,8 @@ LIMITS = {"min_time_s": 0.02, "max_time_s": 0.1, "min_repetitions": 20, "num_rou
 COMPILE_THREADS = 2
 
 
-def _search(name: str, maximizer: maximizers.Maximizer, num_steps: int) -> methods.Search:
-    return methods.Search(name, "search", maximizer, num_steps)
+def _search(name: str, maximizer: maximizers.Maximizer, num_steps: int) -> Search:
+    return Search(name, "search", maximizer, num_steps)
 
 
 GRID = _search("grid 5^6", maximizers.grid(num_points=5), 1)
@@ -81,14 +83,14 @@ Call = tuple[Any, tuple[Any, ...]]  # a jitted function, its arguments
 class Trial(NamedTuple):
     """A problem, its regrets' scale, and which of its states to report on; on the others a search is chosen."""
 
-    task: methods.Task
+    task: Task
     scale: np.ndarray
     report: np.ndarray
     tuning: np.ndarray
 
 
-def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
-    """Values of the statements, by what they are "over" (`claims_rows.judge`), and data for the "figure"."""
+def measure(*, num_seeds: int, seed: int) -> Measuring:
+    """Measure the statements; the figure has the searches' times and regrets."""
     key, key_tuning = jax.random.key(seed), jax.random.key(seed + 1_000_000)
     of_arm, of_critic = arm_trial(key, key_tuning, num_seeds), critic_trial()
     acts = {search.name: act_of(of_arm.task, search) for search in SEARCHES}
@@ -110,6 +112,18 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
     same = act_of(of_critic.task, search_named(chosen))
     compile_side_by_side([*timed.values(), call(same, of_critic.task, 1)])
     times = times_in_rounds(timed, NUM_ROUNDS)
+    yield (
+        "rounds",
+        {
+            "arm time": times["arm"],
+            "sample time": times["sample"],
+            "arm ratio": times["arm"] / times["sample"],
+            "batch time": times["arm batch"] / BATCH_SIZE,
+            "batch ratio": times["arm batch"] / times["sample batch"],
+            "critic time": times["critic"],
+            "critic ratio": times["critic"] / times["sample"],
+        },
+    )
 
     lost = {
         name: np.median(lost_by(of_arm, act, of_arm.report, key).reshape(num_seeds, -1), axis=1)
@@ -120,18 +134,10 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
         [float(np.median(lost_by(of_critic, act, of_critic.report, k))) for k in keys]
         for act in (critic_acts[critic_chosen], same)
     )
-    seeds = {"arm regret": lost[chosen], "arm grid": lost[GRID.name], "arm random": lost[RANDOM.name]}
-    rounds = {
-        "arm time": times["arm"],
-        "sample time": times["sample"],
-        "arm ratio": times["arm"] / times["sample"],
-        "batch time": times["arm batch"] / BATCH_SIZE,
-        "batch ratio": times["arm batch"] / times["sample batch"],
-        "critic time": times["critic"],
-        "critic ratio": times["critic"] / times["sample"],
-    }
+    yield "seeds", {"arm regret": lost[chosen], "arm grid": lost[GRID.name], "arm random": lost[RANDOM.name]}
+    yield "cases", {"critic same": others, "critic regret": own}
     points = [point(name, first_times[name], regret) for name, regret in lost.items()]
-    figure = {
+    return {
         "searches": points,
         "chosen": chosen,
         "critic": point(critic_chosen, times["critic"], own),
@@ -139,14 +145,12 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
         "control_step_s": CONTROL_STEP_S,
         "good_regret": GOOD_REGRET,
     }
-    cases = {"critic same": others, "critic regret": own}
-    return {"over": {"seeds": seeds, "rounds": rounds, "cases": cases}, "figure": figure}
 
 
 def arm_trial(key: jax.Array, key_tuning: jax.Array, num_seeds: int) -> Trial:
     """The arm, with targets of the seeds, and others to choose a search on."""
     num_report = num_seeds * NUM_TARGETS
-    tasks = [methods.make_task("six_joint_arm", *of) for of in ((num_report, key), (NUM_TUNING, key_tuning))]
+    tasks = [make_task(ARM_TASK, *of) for of in ((num_report, key), (NUM_TUNING, key_tuning))]
     states = np.concatenate([task.states for task in tasks])
     assert tasks[0].problem is not None
     problem = tasks[0].problem._replace(
@@ -157,27 +161,27 @@ def arm_trial(key: jax.Array, key_tuning: jax.Array, num_seeds: int) -> Trial:
 
 def critic_trial() -> Trial:
     """The critic, with the two halves of its states whose maximum is known."""
-    parts = [argmax_cases.make_case(CRITIC, split, 32, 0).task for split in ("report", "tune")]
+    parts = [make_case(CRITIC, split, 32, 0).task for split in ("report", "tune")]
     problems = [part.problem for part in parts]
     states, maximum = (np.concatenate([getattr(p, name) for p in problems]) for name in ("states", "maximum"))
     problem = problems[0]._replace(states=states, maximum=maximum)
     return make_trial(parts[0]._replace(states=states, problem=problem), len(parts[0].states))
 
 
-def make_trial(task: methods.Task, num_report: int) -> Trial:
+def make_trial(task: Task, num_report: int) -> Trial:
     """The first states are to report on."""
     index = np.arange(len(task.states))
-    return Trial(task, regrets.regret_scale(task), index[:num_report], index[num_report:])
+    return Trial(task, regret_scale(task), index[:num_report], index[num_report:])
 
 
-def search_named(name: str) -> methods.Search:
+def search_named(name: str) -> Search:
     """Of the arm's searches."""
     return next(search for search in SEARCHES if search.name == name)
 
 
-def act_of(task: methods.Task, search: methods.Search) -> Act:
+def act_of(task: Task, search: Search) -> Act:
     """A search on a task, jitted: (params, key, states) -> maximum."""
-    return jax.jit(methods.search_method(task, search).act)
+    return jax.jit(search_method(task, search).act)
 
 
 def choose(trial: Trial, acts: Mapping[str, Act], times: Mapping[str, np.ndarray], key: jax.Array) -> str:
@@ -194,7 +198,7 @@ def lost_by(trial: Trial, act: Act, index: np.ndarray, key: jax.Array) -> np.nda
     actions = np.stack([act(task.params, k, state).action for k, state in zip(keys, states, strict=True)])
     with jax.enable_x64(True):
         wide = (np.asarray(states, np.float64), actions.astype(np.float64))
-        values = np.asarray(regrets.rescore(task.objective, task.params, *wide))
+        values = np.asarray(rescore(task.objective, task.params, *wide))
     assert task.problem is not None
     low, high = (np.asarray(bound, actions.dtype) for bound in (task.box.low, task.box.high))
     inside = np.all((actions >= low) & (actions <= high), axis=1)
@@ -206,12 +210,12 @@ def point(name: str, times: np.ndarray, lost: Sequence[float] | np.ndarray) -> d
     return {"name": name, "time_s": float(np.median(times)), "regret": float(np.median(lost))}
 
 
-def call(act: Act, task: methods.Task, batch_size: int) -> Call:
+def call(act: Act, task: Task, batch_size: int) -> Call:
     """A decision for the first states, to be timed."""
     return act, (task.params, jax.random.key(0), first_states(task, batch_size))
 
 
-def sample_call(task: methods.Task, batch_size: int) -> Call:
+def sample_call(task: Task, batch_size: int) -> Call:
     """A sample of the chapter's policy, as initialized: its time does not depend on its parameters."""
     policy, states = pgjax.GaussianPolicy(task.box.num_dims), first_states(task, batch_size)
     params = policy.init(jax.random.key(0), states)
@@ -222,7 +226,7 @@ def sample_call(task: methods.Task, batch_size: int) -> Call:
     )
 
 
-def first_states(task: methods.Task, batch_size: int) -> Any:
+def first_states(task: Task, batch_size: int) -> Any:
     """One state, or a batch; states are repeated where there are too few."""
     states = np.asarray(task.states)
     return jnp.asarray(states[0] if batch_size == 1 else np.resize(states, (batch_size, states.shape[1])))
@@ -237,5 +241,5 @@ def compile_side_by_side(calls: Iterable[Call]) -> None:
 
 def times_in_rounds(calls: Mapping[str, Call], num_rounds: int) -> dict[str, np.ndarray]:
     """Seconds of each call, a median for each round in which all take their turn."""
-    rounds = [harness.time_interleaved(calls, **LIMITS) for _ in range(num_rounds)]
+    rounds = [time_interleaved(calls, **LIMITS) for _ in range(num_rounds)]
     return {name: np.asarray([timings[name].median_s for timings in rounds]) for name in calls}

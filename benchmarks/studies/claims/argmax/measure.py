@@ -2,7 +2,7 @@
 
 Measured on a quadratic against theory: what the ways out that the chapter names lose (random samples, a grid), how
 fast that falls with their number, and the cross-entropy method, which it does not name. Then on a six-joint arm
-(`claims_argmax_arm`): how long the cheapest search takes that is good enough, beside a sample of a policy, alone
+(`arm`): how long the cheapest search takes that is good enough, beside a sample of a policy, alone
 and in a batch, and on a neural critic. The figure shows both.
 """
 
@@ -12,14 +12,15 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-import claims_argmax_arm as arm
 import jax
 import jax.numpy as jnp
 import numpy as np
-from claims_rows import Statement, exactly, interquartile_mean, judge
 
 import pgjax
 from pgjax import maximizers, noise
+from studies.claims.argmax import arm
+from studies.claims.rows import Measuring, Statement, exactly
+from studies.common.statistics import interquartile_mean
 
 NUM_DIMS = 6
 
@@ -107,33 +108,32 @@ STATEMENTS: dict[str, Statement] = {
 }
 
 
-def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
-    """Measure the claim.
+def measure(*, num_seeds: int, seed: int) -> Measuring:
+    """Measure the claim: regrets on quadratics, then searches on the arm; the figure shows both.
 
     Args: num_seeds: of targets, optima and noise; seed: of them all.
-    Returns: "rows", one for each statement, and "figure": regrets on the quadratic, and searches on the arm.
     """
     regrets = on_quadratics(num_seeds, seed)
-    of_arm = arm.measure(num_seeds=num_seeds, seed=seed)
     six, cem = regrets["random", NUM_DIMS], regrets["cem"]
     in_all = CEM_SAMPLES * CEM_ITERATIONS[-1]
-    seeds = {
-        "random 1000": six[:, 0],
-        "random 10000": six[:, -1],
-        **{f"slope {d}": slopes(d, regrets["random", d]) for d in DRAWS},
-        "halving": six[:, 0] / six[:, MULTIPLES.index(8)],
-        "off center": regrets["off center"][:, 0] / random_regret(NUM_DIMS, 1000),
-        **{f"grid {k}": regrets["grid", k] for k in GRIDS},
-        **{f"CEM {n}": cem["mean"][:, i] for i, n in enumerate(CEM_ITERATIONS)},
-        "CEM median": cem["median"][:, -1],
-        "CEM floor": cem["floor"][:, -1],
-        "CEM against random": [random_samples(NUM_DIMS, regret) / in_all for regret in cem["mean"][:, -1]],
-    }
-    measured = {name: (values, over) for over, found in of_arm["over"].items() for name, values in found.items()}
-    measured |= {name: (values, "seeds") for name, values in seeds.items()}
-    measured["fine grid"] = ([grid_size(FINE_GRID)], "cases")
-    rows = [judge(statement, measured[name][0], over=measured[name][1]) for name, statement in STATEMENTS.items()]
-    return {"rows": rows, "figure": figure_data(regrets) | {"arm": of_arm["figure"]}}
+    yield "cases", {"fine grid": [grid_size(FINE_GRID)]}
+    yield (
+        "seeds",
+        {
+            "random 1000": six[:, 0],
+            "random 10000": six[:, -1],
+            **{f"slope {d}": slopes(d, regrets["random", d]) for d in DRAWS},
+            "halving": six[:, 0] / six[:, MULTIPLES.index(8)],
+            "off center": regrets["off center"][:, 0] / random_regret(NUM_DIMS, 1000),
+            **{f"grid {k}": regrets["grid", k] for k in GRIDS},
+            **{f"CEM {n}": cem["mean"][:, i] for i, n in enumerate(CEM_ITERATIONS)},
+            "CEM median": cem["median"][:, -1],
+            "CEM floor": cem["floor"][:, -1],
+            "CEM against random": [random_samples(NUM_DIMS, regret) / in_all for regret in cem["mean"][:, -1]],
+        },
+    )
+    of_arm = yield from arm.measure(num_seeds=num_seeds, seed=seed)
+    return figure_data(regrets) | {"arm": of_arm}
 
 
 def figure_data(regrets: dict[Any, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from plots import COLORS, MARKERS, POLICY_COLOR, REGRET_FLOOR, TEXT_SIZE
+
+from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, REGRET_FLOOR, TEXT_SIZE
 
 # The ways out that the chapter names are circles and squares; what it leaves out is a triangle.
 CEM_COLOR = POLICY_COLOR

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import claims_comparison_learners as learners
-import claims_comparison_statements as said
 import jax
 import jax.numpy as jnp
 import numpy as np
-from claims_comparison_statements import ENVIRONMENTS
 
 from pgjax import environments
+from studies.claims.comparison import learners
+from studies.claims.comparison import statements as said
+from studies.claims.comparison.statements import ENVIRONMENTS
 
 NUM_SUCCESSORS = 3  # of the random MDP
 HORIZON = 400  # at which what is still to come is below 1e-17 of the value

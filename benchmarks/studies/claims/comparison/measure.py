@@ -11,19 +11,19 @@ import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import claims_comparison_bandit as bandits
-import claims_comparison_design as designs
-import claims_comparison_learners as learners
-import claims_comparison_statements as said
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
-from claims_comparison_statements import DIFFERENCE, POLICY, RATIO, STATEMENTS, VALUE
-from claims_rows import judge
 
 import pgjax
 from pgjax import environments, games, losses, noise, returns
+from studies.claims.comparison import bandit as bandits
+from studies.claims.comparison import design as designs
+from studies.claims.comparison import learners
+from studies.claims.comparison import statements as said
+from studies.claims.comparison.statements import DIFFERENCE, POLICY, RATIO, STATEMENTS, VALUE
+from studies.claims.rows import Measuring
+from studies.common.timing import time_interleaved
 
 Values = dict[said.Key, Any]
 
@@ -42,30 +42,27 @@ class Study(NamedTuple):
     instances: designs.Instances
 
 
-def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
-    """Measure every cell. Returns: "rows", and "figure": quartiles of the learning curves."""
+def measure(*, num_seeds: int, seed: int) -> Measuring:
+    """Measure every cell; the figure has quartiles of the learning curves."""
     # Side by side: compilations and small steps leave one of two cores idle. Times are taken afterwards, alone.
     with ThreadPoolExecutor(2) as pool:
         learned = pool.submit(run_design, num_seeds, seed)
         apart = pool.submit(lambda: continuous_actions(num_seeds, seed) | divergence(num_seeds, seed))
     study = learned.result()
-    values: Values = {
-        **apart.result(),
-        **what_is_learned(study),
-        **how_to_act(seed),
-        **stochastic_policies(study, num_seeds, seed),
-        **sample_efficiency(study),
-        **stability(study),
-    }
-    rows = [
-        judge(
-            statement,
-            values[key],
-            over="rounds" if said.TIME in key else "cases" if statement.says == "exact" else "seeds",
-        )
-        for key, statement in STATEMENTS.items()
-    ]
-    return {"rows": rows, "figure": figure_data(study)}
+    yield "rounds", how_to_act(seed)
+    for values in (
+        apart.result(),
+        what_is_learned(study),
+        stochastic_policies(study, num_seeds, seed),
+        sample_efficiency(study),
+        stability(study),
+    ):
+        exact = {
+            key: value for key, value in values.items() if key in STATEMENTS and STATEMENTS[key].says == "exact"
+        }
+        yield "cases", exact
+        yield "seeds", {key: value for key, value in values.items() if key not in exact}
+    return figure_data(study)
 
 
 def run_design(num_seeds: int, seed: int) -> Study:
@@ -144,7 +141,7 @@ def how_to_act(seed: int) -> Values:
         best, params, sample, policy_params = ways["discrete" in where]
         calls[where, VALUE] = (best, (params, keys["act"], states[:size]))
         calls[where, POLICY] = (sample, (policy_params, keys["act"], states[:size]))
-    timings = [harness.time_interleaved(calls, **TIMING) for _ in range(NUM_TIMINGS)]
+    timings = [time_interleaved(calls, **TIMING) for _ in range(NUM_TIMINGS)]
     for where, (size, _) in said.WHERE_ACTING.items():
         sides = ([t[where, who].median_s / size for t in timings] for who in (VALUE, POLICY))
         measured |= both_sides(f"{said.ACTING}: {where}", said.TIME, *sides, sign=RATIO)

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plots import COLORS, POLICY_COLOR, TEXT_SIZE, unique
+
+from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE, unique
 
 CURVE_COLORS = (COLORS[0], COLORS[0], POLICY_COLOR, POLICY_COLOR)  # value-based, policy-based
 CURVE_LINES = ("--", "-", "--", "-")  # on-policy, replay

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from claims_rows import Statement, exactly
+from studies.claims.rows import Statement, exactly
 
 Key = tuple[str, str, str]  # topic and where, who, quantity
 Range = tuple[float, float]

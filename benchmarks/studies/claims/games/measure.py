@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from claims_rows import Statement, exactly, judge
 
 import pgjax
 from pgjax import games
+from studies.claims.rows import Measuring, Statement, exactly
 
 UNIFORM, START = np.full(3, 1 / 3), np.array([0.5, 0.3, 0.2])
 LEAST = (
@@ -126,28 +126,24 @@ STATEMENTS: dict[str, Statement] = {
 }
 
 
-def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
-    """Measure the claim, in float64.
+def measure(*, num_seeds: int = 32, seed: int = 0) -> Measuring:
+    """Measure the claim, in float64; the figure has paths of strategies in self-play.
 
     Args:
         num_seeds: strategies to start learning from, and runs from sampled games; >= 2.
         seed: of both.
-
-    Returns: "rows" (`claims_rows.judge`), and the "paths" of the figure.
     """
+    starts = np.random.default_rng(seed).dirichlet(np.ones(3), num_seeds)
     with jax.enable_x64(True):
-        starts = np.random.default_rng(seed).dirichlet(np.ones(3), num_seeds)
-        over_cases = {**fixed_strategies(starts), **value_based(starts), **thresholds(), **last_strategies(starts)}
-        over_seeds = sampled_policy_gradient(num_seeds, seed)
+        cases = {**fixed_strategies(starts), **value_based(starts), **thresholds(), **last_strategies(starts)}
+    yield "cases", cases
+    with jax.enable_x64(True):
+        sampled = sampled_policy_gradient(num_seeds, seed)
         plain = plain_policy_gradient(starts)
-        over_seeds["plain"] = plain.pop("plain")
-        rows = [
-            judge(statement, over_seeds[name], over="seeds")
-            if name in over_seeds
-            else judge(statement, (over_cases | plain)[name], over="cases")
-            for name, statement in STATEMENTS.items()
-        ]
-        return {"rows": rows, "figure": {"paths": [path_of(*panel) for panel in PANELS]}}
+    yield "seeds", sampled | {"plain": plain.pop("plain")}
+    yield "cases", plain
+    with jax.enable_x64(True):
+        return {"paths": [path_of(*panel) for panel in PANELS]}
 
 
 def fixed_strategies(starts: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from plots import COLORS, POLICY_COLOR, TEXT_SIZE
+
+from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE
 
 CORNERS = np.array([[0.0, 0.0], [0.5, 3**0.5 / 2], [1.0, 0.0]])  # rock, paper, scissors
 LABELS = (("rock", (0, -6), "center", "top"), ("paper", (0, 4), "center", "bottom"))

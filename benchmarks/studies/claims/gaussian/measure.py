@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from claims_rows import Statement, exactly, judge
 
 import pgjax
 from pgjax import losses
@@ -25,8 +22,11 @@ from pgjax.distributions import DiagonalNormal, MultivariateNormal
 from pgjax.environments.bandits import QuadraticBandit, quadratic_bandit
 from pgjax.networks import scale_tril
 from pgjax.noise import normal
+from studies.claims.rows import Measuring, Statement, exactly, judge
+from studies.common.provenance import ROOT
+from studies.common.timing import time_interleaved
 
-PARITY_DATA = np.load(Path(__file__).parents[1] / "tests" / "data" / "seed_parity.npz")
+PARITY_DATA = np.load(ROOT / "tests" / "pgjax" / "data" / "seed_parity.npz")
 PARITY_CASES = ("small", "arm")
 PARITY_QUANTITIES = ("means", "stds", "log_probs", "gradients of the mean log_prob")
 NUM_DIMS = 6  # actions; observations too
@@ -86,14 +86,13 @@ STATEMENTS: dict[str, Statement] = {
 }
 
 
-def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
-    """Measure the claim.
+def measure(*, num_seeds: int, seed: int) -> Measuring:
+    """Measure the claim; the figure has the gain exact and learned, and two Gaussians in the plane.
 
     Args: num_seeds: of sampled Gaussians and of learning; seed: of them all.
-    Returns: "rows", one for each statement, and "figure": the gain exact and learned, two Gaussians in the plane.
     """
     keys_moments, keys_learning = jax.random.split(jax.random.key(seed), (2, num_seeds))
-    rounds = measure_times()
+    yield "rounds", measure_times()
     learned = learn_all(keys_learning)
     with jax.enable_x64(True):
         moments = jax.jit(functools.partial(jax.lax.map, moments_of_seed))(keys_moments)
@@ -102,17 +101,16 @@ def measure(*, num_seeds: int, seed: int) -> dict[str, Any]:
         gaps_learned = gaps_of(*learned)
         plane = gaussians_in_the_plane(seed)
     cases |= {f"gap {r:g}": gaps for r, gaps in zip(GAPS, exact, strict=False)}
-    seeds = moments | {f"learned {r:g}": gaps for r, gaps in zip(GAPS, gaps_learned, strict=True)}
-    measured = {"seeds": seeds, "rounds": rounds, "cases": cases}
-    over = {name: kind for kind, found in measured.items() for name in found}
-    rows = {
-        name: judge(statement, measured[over[name]][name], over=over[name])
-        for name, statement in STATEMENTS.items()
-    }
+    yield "cases", cases
+    of_learning = {f"learned {r:g}": gaps for r, gaps in zip(GAPS, gaps_learned, strict=True)}
+    yield "seeds", moments | of_learning
     curve = {"correlation": CURVE.tolist(), "gap": exact[len(GAPS) :, 0].tolist()}
-    points = [{"correlation": r} | {k: rows[f"learned {r:g}"][k] for k in ("value", "interval")} for r in GAPS]
-    figure = {"num_dims": NUM_DIMS, "num_seeds": num_seeds, "curve": curve, "learned": points, "plane": plane}
-    return {"rows": list(rows.values()), "figure": figure}
+    rows = [judge(STATEMENTS[name], gaps) for name, gaps in of_learning.items()]
+    points = [
+        {"correlation": r, "value": row["value"], "interval": row["interval"]}
+        for r, row in zip(GAPS, rows, strict=True)
+    ]
+    return {"num_dims": NUM_DIMS, "num_seeds": num_seeds, "curve": curve, "learned": points, "plane": plane}
 
 
 def parity() -> dict[str, list[float]]:
@@ -188,7 +186,7 @@ def measure_times() -> dict[str, list[float]]:
     }
     measured: dict[str, list[float]] = {name: [] for name in (*ratios, "control")}
     for _ in range(NUM_REPEATS):
-        timings = harness.time_interleaved(calls, min_time_s=0.02, max_time_s=0.1, num_rounds=3)
+        timings = time_interleaved(calls, min_time_s=0.02, max_time_s=0.1, num_rounds=3)
         for name, (ours, base) in ratios.items():
             measured[name].append(timings[ours].median_s / timings[base].median_s)
         measured["control"].append(timings["sample"].median_s)

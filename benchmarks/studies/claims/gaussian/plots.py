@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from plots import COLORS, POLICY_COLOR, TEXT_SIZE
+
+from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE
 
 LOOKS = {"diagonal": (COLORS[0], "o", "--"), "full": (POLICY_COLOR, "^", "-")}
 MASS = 0.95  # of a Gaussian within its ellipse

@@ -13,15 +13,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import claims_smoothness_training as training
 import jax
 import jax.numpy as jnp
 import numpy as np
-from claims_rows import Statement, exactly, judge
 from scipy import optimize, special
 
 from pgjax.distributions import Categorical, Greedy, Softmax
 from pgjax.environments import GaussianBandit, gradient_ascent
+from studies.claims.rows import Measuring, Statement, exactly
+from studies.claims.smoothness import training
 
 VALUES, FLIPPED = np.array([10.0, 10.1]), np.array([10.1, 10.0])
 LOW_TEMPERATURE = 0.01
@@ -108,13 +108,8 @@ STATEMENTS = {
 }
 
 
-def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
-    """Measure the claim: exact numbers in float64, training in float32.
-
-    Returns: "rows", one for each of STATEMENTS, in that order, and "figure", the figure's data.
-    """
-    run = jax.jit(jax.vmap(functools.partial(training.train, num_rounds=training.NUM_ROUNDS)))
-    course = jax.tree.map(np.asarray, run(jax.random.split(jax.random.key(seed), num_seeds)))
+def measure(*, num_seeds: int = 32, seed: int = 0) -> Measuring:
+    """Measure the claim: exact numbers in float64, training in float32; the figure has pairs and the training."""
     with jax.enable_x64(True):
         pairs, flipped = compare_pairs(np.random.default_rng(seed)), flips()
         cases = {
@@ -124,13 +119,12 @@ def measure(*, num_seeds: int = 32, seed: int = 0) -> dict[str, Any]:
             **{("speed", name): values for name, values in zip(SPEEDS, jax.jit(speeds)(), strict=True)},
             **{("landscape", name): [value] for name, value in exponents().items()},
         }
+    yield "cases", cases
+    run = jax.jit(jax.vmap(functools.partial(training.train, num_rounds=training.NUM_ROUNDS)))
+    course = jax.tree.map(np.asarray, run(jax.random.split(jax.random.key(seed), num_seeds)))
     seeds = {("training", name): values for name, values in training_measurements(course).items()}
-    seeds |= {("learned", name): values for name, values in learned_measurements(course).items()}
-    rows = [
-        judge(said, cases[key], over="cases") if key in cases else judge(said, seeds[key])
-        for key, said in STATEMENTS.items()
-    ]
-    return {"rows": rows, "figure": {"bound": drawn_pairs(pairs, flipped), "training": drawn_course(course)}}
+    yield "seeds", seeds | {("learned", name): values for name, values in learned_measurements(course).items()}
+    return {"bound": drawn_pairs(pairs, flipped), "training": drawn_course(course)}
 
 
 def flips() -> dict[str, float]:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from plots import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
+
+from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
 
 # What one update changes -> label, color, line: how one acts is the line, what is learned the color.
 CURVES = {

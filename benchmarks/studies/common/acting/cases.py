@@ -1,4 +1,4 @@
-"""The problems of the argmax benchmark, each in two disjoint splits: one to tune on, one to report."""
+"""Problems by name, with known or bracketed maxima, each in two disjoint splits: one to tune on, one to report."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import learned
-import methods
 import numpy as np
-from argmax_settings import Setting
-from harness import mlp_flops
 
 import pgjax
 from pgjax import problems
+from studies.common.acting import learned
+from studies.common.acting.tasks import ARM, ARM_FLOPS, Task
+from studies.common.timing import mlp_flops
 
 Split = Literal["tune", "report"]
 NUM_STATES = 256
 TRACKING_NOISE_RAD = 0.1
 # In six dimensions; the first three are also timed at every batch size.
 NAMES = (
-    "six_joint_arm",
+    ARM,
     "relu_2x64_late",
     "relu_2x256_late",
     "tanh_2x64_late",
@@ -36,7 +35,7 @@ NAMES = (
     "quadratic_6d",
 )
 TIMED_EVERYWHERE = NAMES[:3]
-TUNED_ON = ("six_joint_arm", "relu_2x64_late", "rastrigin_6d")
+TUNED_ON = (ARM, "relu_2x64_late", "rastrigin_6d")
 DIMENSION_FAMILIES = ("planted_peaks", "rastrigin", "quadratic")
 DIMENSIONS = (1, 2, 3, 6, 12, 24)
 
@@ -48,7 +47,7 @@ class Case(NamedTuple):
     policy: a trained (module, params), or None.
     """
 
-    task: methods.Task
+    task: Task
     title: str
     family: str
     initial: jax.Array | None
@@ -62,9 +61,9 @@ def make_case(name: str, split: Split, num_states: int, training_steps: int) -> 
         return _critic_case(name, split, num_states, training_steps, int(match[2]))
     initial = policy = None
     if name == "six_joint_arm_step":
-        problem, title, flops = problems.six_joint_arm_step(key), "arm, one move of 0.05 rad", methods.ARM_FLOPS
+        problem, title, flops = problems.six_joint_arm_step(key), "arm, one move of 0.05 rad", ARM_FLOPS
     elif name.startswith("six_joint_arm"):
-        problem, title, flops = problems.six_joint_arm(key, NUM_STATES), "arm", methods.ARM_FLOPS
+        problem, title, flops = problems.six_joint_arm(key, NUM_STATES), "arm", ARM_FLOPS
         if name == "six_joint_arm_tracking":
             noise = TRACKING_NOISE_RAD * jax.random.normal(jax.random.fold_in(key, 1), (NUM_STATES, 6))
             initial, title = jnp.asarray(problem.best_action, jnp.float32) + noise, "arm, warm start 0.1 rad off"
@@ -75,7 +74,7 @@ def make_case(name: str, split: Split, num_states: int, training_steps: int) -> 
     size = len(problem.states)
     index = np.arange(num_states) % size
     problem = repeat(problem, index)
-    task = methods.Task(
+    task = Task(
         name,
         lambda _, state, action: problem.objective(state, action),
         (),
@@ -121,7 +120,7 @@ def _critic_case(name: str, split: Split, num_states: int, training_steps: int, 
     size = len(problem.states) // 2
     problem = repeat(problem, np.arange(num_states) % size + (0 if split == "report" else size))
     state_size, num_dims = problem.states.shape[1], problem.box.num_dims
-    task = methods.Task(
+    task = Task(
         name,
         critic.value,
         jax.tree.map(jnp.asarray, critic.params),
@@ -141,18 +140,3 @@ def _train(problem: problems.Problem, num_steps: int) -> tuple[pgjax.GaussianPol
         return None
     params = learned.train_gaussian(problem, jax.random.key(21), num_steps)
     return learned.gaussian_policy(problem), params
-
-
-def way_of(case: Case, setting: Setting) -> methods.Method:
-    """A setting on a problem, as one function of (params, key, states)."""
-
-    def propose(key, state):
-        policy, params = case.policy
-        return policy.apply(params, state).sample(seed=key, sample_shape=(setting.num_proposals,))
-
-    return methods.search_method(case.task, setting, propose if setting.num_proposals else case.initial)
-
-
-def policy_ways(case: Case) -> list[methods.Method]:
-    """The trained policy itself: its sample and its mean."""
-    return [] if case.policy is None else methods.gaussian_methods(case.task, *case.policy)

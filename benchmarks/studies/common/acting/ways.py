@@ -1,44 +1,19 @@
-"""The benchmark's problems and the ways to act on them, each as one function of (params, key, states)."""
+"""Ways to act on a task, by a policy or by a search, each as one function of (params, key, states)."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import learned
-import numpy as np
-import peers
-from harness import mlp_flops
 
 import pgjax
 from pgjax import maximizers
-
-STATE_SIZE, ACTION_SIZE = 17, 6  # HalfCheetah
-# Multiplications and additions of the arm's Q; its twelve sines and cosines are left out.
-ARM_FLOPS = 290
-PROBLEMS = ("six_joint_arm", "critic_2x64", "critic_2x256")
-
-
-class Task(NamedTuple):
-    """A problem with its critic's parameters apart, so that they are not compiled in as constants.
-
-    Fields: name; objective(params, state, action); params; states `[B, D]`; num_states: how many of them are
-    distinct, the first ones, which the others repeat; box; problem (None for critics whose maximum is not known);
-    flops_per_state and flops_per_evaluation, of the critic.
-    """
-
-    name: str
-    objective: Callable[[Any, jax.Array, jax.Array], jax.Array]
-    params: Any
-    states: jax.Array
-    num_states: int
-    box: pgjax.Box
-    problem: pgjax.problems.Problem | None
-    flops_per_state: int
-    flops_per_evaluation: int
+from studies.common.acting import learned, torch_policy
+from studies.common.acting.tasks import ACTION_SIZE, Task
+from studies.common.timing import mlp_flops
 
 
 class Method(NamedTuple):
@@ -86,33 +61,6 @@ PEER_ROW = "PyTorch eager sample"
 METHODS = (*POLICY_ROWS, PEER_ROW, *(search.name for search in SEARCHES))
 
 
-def make_task(name: str, num_states: int, key: jax.Array) -> Task:
-    """The arm's own Q, or a randomly initialized QNetwork of HalfCheetah's size."""
-    if name == "six_joint_arm":
-        arm = pgjax.problems.six_joint_arm(key, num_states)
-        return Task(
-            name, lambda _, s, a: arm.objective(s, a), (), arm.states, num_states, arm.box, arm, 0, ARM_FLOPS
-        )
-    width = int(name.removeprefix("critic_2x"))
-    critic = pgjax.QNetwork(hidden_sizes=(width, width))
-    key_params, key_states = jax.random.split(key)
-    states = jax.random.normal(key_states, (num_states, STATE_SIZE))
-    params = critic.init(key_params, states[0], jnp.zeros(ACTION_SIZE))
-    box = pgjax.Box(np.full(ACTION_SIZE, -1.0), np.full(ACTION_SIZE, 1.0))
-    per_evaluation = mlp_flops((ACTION_SIZE, width, width, 1))
-    return Task(
-        name,
-        cast(Any, critic.apply),
-        params,
-        states,
-        num_states,
-        box,
-        None,
-        mlp_flops((STATE_SIZE, width)),
-        per_evaluation,
-    )
-
-
 def policy_methods(task: Task, key: jax.Array, training_steps: int) -> list[Method]:
     """The rows that act by a policy: trained on the arm, the chapter's network as initialized on critics."""
     state_size, num_dims = task.states.shape[-1], task.box.num_dims
@@ -138,7 +86,7 @@ def policy_methods(task: Task, key: jax.Array, training_steps: int) -> list[Meth
         *gaussian_methods(task, gaussian, gaussian_params),
         Method(POLICY_ROWS[2], "policy", sample_bins, categorical_params, flops, 0),
     ]
-    if task.problem is None and peers.torch_available():
+    if task.problem is None and torch_policy.torch_available():
         rows.append(Method(PEER_ROW, "policy", torch_sample, (), rows[0].flops_per_state, 0, jittable=False))
     return rows
 
@@ -161,7 +109,7 @@ def gaussian_methods(task: Task, policy: pgjax.GaussianPolicy, params: Any) -> l
 def torch_sample(params: Any, key: jax.Array, states: jax.Array) -> Any:
     """The chapter's policy in eager PyTorch, on observations of its own of the same shape."""
     del params, key
-    return peers.torch_policy_sample(ACTION_SIZE, states.shape)()
+    return torch_policy.torch_policy_sample(ACTION_SIZE, states.shape)()
 
 
 def search_named(name: str) -> Search:
