@@ -7,7 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_policy_gradients import (
+from scipy.optimize import brentq
+
+from pgjax import losses, returns
+from pgjax.distributions import Categorical
+from tests.pgjax.losses.exact_policy_gradients import (
     corridor_episodes,
     corridor_gradient,
     corridor_gradient_per_step,
@@ -16,10 +20,6 @@ from exact_policy_gradients import (
     corridor_values,
     enumerate_episodes,
 )
-from scipy.optimize import brentq
-
-from pgjax import losses, returns
-from pgjax.distributions import Categorical
 
 BEST = 2 - np.sqrt(2)
 NUM_EPISODES = 120_000

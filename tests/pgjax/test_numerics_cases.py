@@ -9,7 +9,8 @@ import pathlib
 
 import numpy as np
 import pytest
-from numerics_runners import RUNNERS
+
+from tests.pgjax.numerics_runners import RUNNERS
 
 CASES = json.loads((pathlib.Path(__file__).parent / "data" / "numerics_cases.json").read_text())["cases"]
 

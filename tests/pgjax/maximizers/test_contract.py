@@ -8,10 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from maximizer_cases import BOX, CENTER, CUBE, KINDS, MAXIMIZERS, PEAK, WIDTH, each_maximizer, landscape, solve
 
 import pgjax
 from pgjax import maximizers
+from tests.pgjax.maximizers.cases import (
+    BOX,
+    CENTER,
+    CUBE,
+    KINDS,
+    MAXIMIZERS,
+    PEAK,
+    WIDTH,
+    each_maximizer,
+    landscape,
+    solve,
+)
 
 
 @each_maximizer

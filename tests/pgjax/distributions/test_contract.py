@@ -1,7 +1,7 @@
-"""What every family promises: one test for each property, over the table of distribution_families.py.
+"""What every family promises: one test for each property, over the table of families.py.
 
 The references are summation over all actions, or the midpoint rule on a grid that holds all the mass:
-log_prob is tested against them and against scipy (test_distributions_gaussian.py), all else against log_prob.
+log_prob is tested against them and against scipy (test_gaussian.py), all else against log_prob.
 """
 
 import functools
@@ -11,7 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distribution_families import (
+from jax.test_util import check_grads
+
+from pgjax.distributions import TanhNormal
+from tests.pgjax.distributions.families import (
     DENSITIES,
     DTYPES,
     assert_same,
@@ -21,9 +24,6 @@ from distribution_families import (
     make,
     new_key,
 )
-from jax.test_util import check_grads
-
-from pgjax.distributions import TanhNormal
 
 NUM_DRAWS = 20_000
 SIGMAS = 5.0

@@ -10,7 +10,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distribution_families import OPTIMIZED
 
 from pgjax.distributions import (
     Categorical,
@@ -22,6 +21,7 @@ from pgjax.distributions import (
     TanhNormal,
 )
 from pgjax.losses import ppo_loss
+from tests.pgjax.distributions.families import OPTIMIZED
 
 
 def array(value, dtype="float32"):

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
-from distribution_families import OPTIMIZED
 
 from pgjax.distributions import Categorical, EpsilonGreedy, Greedy, MultiCategorical, Softmax
+from tests.pgjax.distributions.families import OPTIMIZED
 
 INF = np.inf
 LOGITS = np.array([[1.0, 2.0, 3.0], [0.5, -4.0, 0.0]], np.float32)

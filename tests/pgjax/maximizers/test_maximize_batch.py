@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from maximizer_cases import BOX, CENTER, MAXIMIZERS, each_maximizer
 
 import pgjax
 from pgjax import maximizers
+from tests.pgjax.maximizers.cases import BOX, CENTER, MAXIMIZERS, each_maximizer
 
 TARGETS = CENTER[None] + jax.random.normal(jax.random.key(7), (7, 3)) * 0.3
 

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from game_cases import DYNAMICS
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import softmax
 
 from pgjax import games
+from tests.pgjax.games.cases import DYNAMICS
 
 UNIFORM = np.full(3, 1 / 3)
 payoffs = hnp.arrays(np.float32, (3, 4), elements=st.integers(-9, 9).map(float))

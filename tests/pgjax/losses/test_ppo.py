@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distribution_families import FAMILIES, cast
 
 from pgjax import losses, returns
 from pgjax.distributions import Categorical
+from tests.pgjax.distributions.families import FAMILIES, cast
 
 DIFFERENTIABLE = [name for name in FAMILIES if "Greedy" not in name]
 EXTREMES = np.asarray([0.3, 50.0, 90.0, 1e4, 3e38, np.inf], np.float32)

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distribution_families import FAMILIES, cast
 from jax.flatten_util import ravel_pytree
 
 import pgjax
 from pgjax import losses
 from pgjax.distributions import Categorical, DiagonalNormal, TanhNormal
+from tests.pgjax.distributions.families import FAMILIES, cast
 
 DISCRETE = [name for name, family in FAMILIES.items() if family.sizes and "Greedy" not in name]
 

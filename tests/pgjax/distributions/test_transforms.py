@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from distribution_families import (
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from tests.pgjax.distributions.families import (
     DENSITIES,
     FAMILIES,
     assert_same,
@@ -15,7 +17,6 @@ from distribution_families import (
     make,
     new_key,
 )
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 SHARDED = (
     "DiagonalNormal",
