@@ -194,8 +194,8 @@ def categorical_log_prob(inputs):
     pi = categorical(inputs)
     if "action" in inputs:
         return jax.tree.map(lambda action: pi.log_prob(jnp.int32(action)), inputs["action"])
-    log_probs = [pi.log_prob(jnp.int32(a)) for a in range(len(inputs["logits"]))]
-    return log_probs if "mask" in inputs else {"lp": log_probs, "H": pi.entropy()}
+    of_each = [pi.log_prob(jnp.int32(a)) for a in range(len(inputs["logits"]))]
+    return of_each if "mask" in inputs else {"lp": of_each, "H": pi.entropy()}
 
 
 def categorical_all(inputs):

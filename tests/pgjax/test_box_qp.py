@@ -35,7 +35,7 @@ def test_the_maximum_is_that_of_all_faces(num_dims, dtype, tolerance, rng):
             factors.append(np.broadcast_to(factor, (100, num_dims, num_dims)))
             vertices.append(vertex)
             highest.append(value(factor, vertex, best))
-    factor, vertex, highest = (np.concatenate(parts) for parts in (factors, vertices, highest))
+    factor, vertex, maximum = (np.concatenate(parts) for parts in (factors, vertices, highest))
     with jax.enable_x64(dtype == "float64"):
         action = np.asarray(solve(jnp.asarray(factor, dtype), jnp.asarray(vertex, dtype), box))
     assert action.dtype == dtype
@@ -43,7 +43,7 @@ def test_the_maximum_is_that_of_all_faces(num_dims, dtype, tolerance, rng):
     given = value(factor, vertex[:, None], action[:, None])[:, 0]
     # Relative to the value at the center, a point of no merit.
     scale = np.abs(value(factor, vertex[:, None], 0.5 * (box.low + box.high)[None, None])[:, 0])
-    assert np.max((highest - given) / (scale + 1e-12)) < tolerance
+    assert np.max((maximum - given) / (scale + 1e-12)) < tolerance
 
 
 def test_optimality_conditions_in_24_dimensions(rng):

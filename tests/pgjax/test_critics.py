@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pgjax
+from tests.deep import deep
 
 STATE_SIZE = 5
 FAMILIES = {
@@ -33,7 +34,7 @@ def make(family, box, scale=1.0, **settings):
     critic = FAMILIES[family](box, hidden_sizes=(16,), **settings)
     dtype = jnp.dtype(settings.get("param_dtype", jnp.float32))
     params = jax.jit(critic.init)(jax.random.key(0), jnp.ones(STATE_SIZE, dtype), jnp.ones(box.num_dims, dtype))
-    return critic, jax.tree.map(lambda p: (scale * p).astype(dtype), params)
+    return critic, jax.tree.map(lambda p: (scale * np.asarray(p)).astype(dtype), params)
 
 
 def make_states(*batch_shape):
@@ -46,7 +47,7 @@ def inside(action, box):
 
 
 @families
-@pytest.mark.parametrize("num_dims", [1, 2])
+@pytest.mark.parametrize("num_dims", [deep(1), 2])
 def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
     box = make_box(num_dims)
     critic, params = make(family, box, 3.0)
@@ -80,7 +81,7 @@ def test_no_random_action_is_higher(family):
         assert np.all(values <= value[None] + 2e-6 * (1 + np.abs(value))[None])
 
 
-@pytest.mark.parametrize("num_dims", [2, 4])
+@pytest.mark.parametrize("num_dims", [deep(2), 4])
 def test_quadratic_maximum_is_the_oracles(num_dims):
     box = make_box(num_dims)
     critic, params = make("quadratic", box, 3.0)
@@ -112,7 +113,7 @@ def test_quadratic_is_the_paper_s_formula():
     assert np.all(np.diagonal(factor, axis1=1, axis2=2) > 0)
 
 
-@pytest.mark.parametrize("num_nearest", [3, 8])
+@pytest.mark.parametrize("num_nearest", [deep(3), 8])
 def test_control_points_maximum_is_the_highest_point_exactly(num_nearest):
     box = make_box(3)
     critic, params = make("control points", box, 2.0, num_points=8, num_nearest=num_nearest)
@@ -145,7 +146,7 @@ def test_control_points_that_coincide_keep_the_maximum_and_finite_gradients():
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients)), shift
 
 
-@pytest.mark.parametrize("num_bins", [2, 5])
+@pytest.mark.parametrize("num_bins", [deep(2), 5])
 def test_factored_maximum_is_that_of_all_combinations_of_bins(num_bins):
     box = make_box(3)
     critic, params = make("factored", box, num_bins=num_bins)
@@ -204,15 +205,15 @@ def test_gradient_of_the_maximum_is_the_envelope_theorems(family, rng):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
         # The maximum's own derivative along a random direction, where the best action moves too.
         direction = jax.tree.map(lambda p: rng.normal(size=p.shape), params)
-        up = jax.tree.map(lambda p, d: p + 1e-6 * d, params, direction)
-        down = jax.tree.map(lambda p, d: p - 1e-6 * d, params, direction)
+        up = jax.tree.map(lambda p, d: np.asarray(p) + 1e-6 * d, params, direction)
+        down = jax.tree.map(lambda p, d: np.asarray(p) - 1e-6 * d, params, direction)
         expected = (highest(up)[0][0] - highest(down)[0][0]) / 2e-6
         slope = sum(np.sum(g * d) for g, d in zip(*map(jax.tree.leaves, (given, direction)), strict=True))
         np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
 
 @families
-@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", deep("float64")])
 def test_dtypes(family, dtype):
     with jax.enable_x64(dtype == "float64"):
         critic, params = make(family, make_box(3), param_dtype=dtype)

@@ -41,4 +41,4 @@ def test_it_batches_with_operands_that_are_not_batched(key):
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="other platforms do nothing")
 def test_a_batch_still_has_a_buffer_of_its_own():
     compiled = jax.jit(jax.vmap(wavy, (0, None))).lower(jnp.ones((3, 4)), 2.0).compile()
-    assert "conditional(" in compiled.as_text()
+    assert "conditional(" in str(compiled.as_text())

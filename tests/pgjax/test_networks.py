@@ -10,8 +10,12 @@ import pytest
 
 import pgjax
 from pgjax import distributions
+from tests.deep import deep
 
-PARITY = np.load(Path(__file__).parents[1] / "data" / "seed_parity.npz")  # a claim of the benchmarks reads it too
+PARITY = np.load(Path(__file__).parent / "data" / "seed_parity.npz")
+# Jitted with the module static: one program in place of one for each layer's initial values.
+init = jax.jit(lambda module, key, *inputs: module.init(key, *inputs), static_argnums=0)
+apply = jax.jit(lambda module, params, *inputs: module.apply(params, *inputs), static_argnums=0)
 
 
 def parity_parameters(case, dtype, prefix=""):
@@ -30,29 +34,29 @@ def test_parity_with_the_chapters_network(case, dtype, tolerance):
         observation, action = (jnp.asarray(PARITY[f"{case}/{k}"], dtype) for k in ("observation", "action"))
         policy = pgjax.GaussianPolicy(action.shape[-1], param_dtype=dtype)
         params = parity_parameters(case, dtype)
-        assert jax.tree.map(jnp.shape, policy.init(jax.random.key(0), observation)) == jax.tree.map(
+        assert jax.tree.map(jnp.shape, init(policy, jax.random.key(0), observation)) == jax.tree.map(
             jnp.shape, params
         )
-        pi = pgjax.distribution(policy, params, observation)
 
-        def mean_log_prob(params):
-            return jnp.mean(pgjax.log_prob(policy, params, observation, action))
+        @jax.jit
+        def answers(params):
+            pi = pgjax.distribution(policy, params, observation)
+            log_prob = pgjax.log_prob(policy, params, observation, action)
+            return {"mean_action": pi.mean(), "std": pi.stddev()[0], "log_prob": log_prob}
 
-        expected = {
-            "mean_action": pi.mean(),
-            "std": pi.stddev()[0],
-            "log_prob": pgjax.log_prob(policy, params, observation, action),
-        }
-        for name, given in expected.items():
+        for name, given in answers(params).items():
             assert given.dtype == dtype
             np.testing.assert_allclose(given, PARITY[f"{case}/{name}"], rtol=tolerance, atol=tolerance)
-        given = jax.tree.leaves(jax.grad(mean_log_prob)(params))
+        slope = jax.jit(jax.grad(lambda params: jnp.mean(pgjax.log_prob(policy, params, observation, action))))
+        given = jax.tree.leaves(slope(params))
         for ours, theirs in zip(given, jax.tree.leaves(parity_parameters(case, dtype, "grad/")), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("std", ["shared", "per_state"])
-@pytest.mark.parametrize("initialization", ["lecun", "orthogonal"])
+@pytest.mark.parametrize(
+    ("std", "initialization"),
+    [("shared", "lecun"), ("per_state", "orthogonal"), deep("shared", "orthogonal"), deep("per_state", "lecun")],
+)
 @pytest.mark.parametrize(
     ("settings", "family"),
     [
@@ -63,42 +67,51 @@ def test_parity_with_the_chapters_network(case, dtype, tolerance):
 )
 def test_gaussian_policy_gives_its_family(std, initialization, settings, family, key):
     policy = pgjax.GaussianPolicy(3, std=std, initialization=initialization, **settings)
-    params = policy.init(key, jnp.ones(5))
-    for batch_shape in ((), (4,), (2, 4), (0,)):
-        pi = policy.apply(params, jnp.ones((*batch_shape, 5)))
+    params = init(policy, key, jnp.ones(5))
+
+    def pi_and_entropy(params, observation):
+        pi = policy.apply(params, observation)
         assert isinstance(pi, family)
-        assert (pi.batch_shape, pi.event_shape) == (batch_shape, (3,))
-        assert pi.entropy().shape == batch_shape
+        assert (pi.batch_shape, pi.event_shape) == (observation.shape[:-1], (3,))
+        return pi, pi.entropy()
+
+    for batch_shape in ((), (4,), (2, 4), (0,)):
+        _, entropy = jax.eval_shape(pi_and_entropy, params, jnp.ones((*batch_shape, 5)))
+        assert entropy.shape == batch_shape
+    pi, entropy = jax.jit(pi_and_entropy)(params, jnp.ones((2, 4, 5)))
+    assert isinstance(pi, family)
+    assert np.all(np.isfinite(entropy))
 
 
 def test_full_covariance_starts_at_the_identity_and_uses_every_entry(key):
     policy = pgjax.GaussianPolicy(3, covariance="full")
-    params = policy.init(key, jnp.ones(5))
-    np.testing.assert_allclose(policy.apply(params, jnp.ones(5)).scale_tril, np.eye(3))
+    params = init(policy, key, jnp.ones(5))
+    np.testing.assert_allclose(apply(policy, params, jnp.ones(5)).scale_tril, np.eye(3))
     params["params"]["below"] = jnp.asarray([1.0, 2.0, 3.0])
     params["params"]["log_std"] = jnp.log(jnp.asarray([1.0, 2.0, 4.0]))
     expected = [[1, 0, 0], [1, 2, 0], [2, 3, 4]]
-    np.testing.assert_allclose(policy.apply(params, jnp.ones(5)).scale_tril, expected, rtol=1e-6)
+    np.testing.assert_allclose(apply(policy, params, jnp.ones(5)).scale_tril, expected, rtol=1e-6)
 
 
 def test_one_dimension_with_full_covariance(key):
     policy = pgjax.GaussianPolicy(np.int64(1), covariance="full", std="per_state")
-    assert pgjax.sample(policy, policy.init(key, jnp.ones(3)), jax.random.key(1), jnp.ones((4, 3))).shape == (4, 1)
+    params = init(policy, key, jnp.ones(3))
+    assert pgjax.sample(policy, params, jax.random.key(1), jnp.ones((4, 3))).shape == (4, 1)
 
 
 def test_log_std_is_bounded(key):
     policy = pgjax.GaussianPolicy(2, log_std_bounds=(-1.0, 0.5))
-    params = policy.init(key, jnp.ones(5))
+    params = init(policy, key, jnp.ones(5))
     params["params"]["log_std"] = jnp.asarray([-7.0, 3.0])
-    np.testing.assert_allclose(policy.apply(params, jnp.ones(5)).log_std, [-1.0, 0.5])
+    np.testing.assert_allclose(apply(policy, params, jnp.ones(5)).log_std, [-1.0, 0.5])
 
 
 def test_orthogonal_initialization_is_orthogonal_with_a_small_last_layer(key):
-    params = pgjax.GaussianPolicy(3, initialization="orthogonal").init(key, jnp.ones(5))["params"]
+    params = init(pgjax.GaussianPolicy(3, initialization="orthogonal"), key, jnp.ones(5))["params"]
     kernel = params["torso"]["dense_1"]["kernel"]
     np.testing.assert_allclose(kernel @ kernel.T, 2 * np.eye(64), atol=1e-4)
     assert jnp.linalg.norm(params["mean"]["kernel"], ord=2) == pytest.approx(0.01, rel=1e-3)
-    value = pgjax.ValueNetwork(initialization="orthogonal").init(key, jnp.ones(5))["params"]["value"]["kernel"]
+    value = init(pgjax.ValueNetwork(initialization="orthogonal"), key, jnp.ones(5))["params"]["value"]["kernel"]
     assert jnp.linalg.norm(value) == pytest.approx(1.0, rel=1e-3)
 
 
@@ -113,16 +126,16 @@ def test_any_module_can_be_the_torso(key):
         (pgjax.GaussianPolicy(2, torso=Convolution()), (4, 2)),
         (pgjax.CategoricalPolicy(5, torso=Convolution()), (4,)),
     ):
-        params = module.init(jax.random.key(1), image)
-        assert pgjax.mode(module, params, image).shape == shape
+        params = init(module, jax.random.key(1), image)
+        assert jax.jit(pgjax.mode, static_argnums=0)(module, params, image).shape == shape
     value = pgjax.ValueNetwork(torso=Convolution())
-    assert value.apply(value.init(jax.random.key(2), image), image).shape == (4,)
+    assert apply(value, init(value, jax.random.key(2), image), image).shape == (4,)
 
 
-@pytest.mark.parametrize("num_actions", [5, (3,), (3, 5, 2)])
+@pytest.mark.parametrize("num_actions", [5, deep((3,)), (3, 5, 2)])
 def test_categorical_policy_with_masks(num_actions, key):
     policy = pgjax.CategoricalPolicy(num_actions)
-    params = policy.init(key, jnp.ones(4))
+    params = init(policy, key, jnp.ones(4))
     observation = jax.random.normal(jax.random.key(1), (7, 4))
     several = isinstance(num_actions, tuple)
     sizes = num_actions if several else (num_actions,)
@@ -138,30 +151,30 @@ def test_categorical_policy_with_masks(num_actions, key):
 def test_values_have_one_number_a_state_or_action(key):
     observation = jnp.ones((3, 4))
     for module, shape in ((pgjax.ValueNetwork(), (3,)), (pgjax.QValues(6), (3, 6))):
-        params = module.init(jax.random.fold_in(key, len(shape)), observation)
-        assert module.apply(params, observation).shape == shape
+        params = init(module, jax.random.fold_in(key, len(shape)), observation)
+        assert apply(module, params, observation).shape == shape
 
 
-@pytest.mark.parametrize("hidden_sizes", [(8,), (8, 16), (8, 16, 4)])
+@pytest.mark.parametrize("hidden_sizes", [(8,), deep((8, 16)), (8, 16, 4)])
 def test_q_network_is_the_network_of_the_concatenation(hidden_sizes, key):
     critic = pgjax.QNetwork(hidden_sizes)
     state, action = jax.random.normal(key, (5, 3)), jax.random.normal(jax.random.key(1), (5, 2))
-    params = critic.init(jax.random.key(2), state, action)
+    params = init(critic, jax.random.key(2), state, action)
     p = params["params"]
     x = nn.relu(jnp.concatenate([state, action], -1) @ p["kernel"] + p["bias"][None])
     for i in range(len(hidden_sizes) - 1):
         layer = p["torso"][f"dense_{i}"]
         x = nn.relu(x @ layer["kernel"] + layer["bias"][None])
     expected = (x @ p["value"]["kernel"] + p["value"]["bias"][None])[:, 0]
-    np.testing.assert_allclose(critic.apply(params, state, action), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(apply(critic, params, state, action), expected, rtol=1e-5, atol=1e-6)
     for i in range(5):
-        np.testing.assert_allclose(critic.apply(params, state[i], action[i]), expected[i], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(critic.apply(params, state[0], action)[0], expected[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(apply(critic, params, state[i], action[i]), expected[i], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(apply(critic, params, state[0], action)[0], expected[0], rtol=1e-5, atol=1e-6)
 
 
 def test_the_states_half_of_the_critic_is_computed_once_for_all_candidates(key):
     critic = pgjax.QNetwork((8, 8))
-    params = critic.init(key, jnp.ones(3), jnp.ones(2))
+    params = init(critic, key, jnp.ones(3), jnp.ones(2))
     jaxpr = jax.make_jaxpr(jax.vmap(critic.apply, (None, None, 0)))(params, jnp.ones(3), jnp.ones((100, 2)))
     results = [e.outvars[0].aval.shape for e in jaxpr.jaxpr.eqns if e.primitive.name == "dot_general"]
     assert (8,) in results  # the state's half, one row for the 100 candidates
@@ -169,7 +182,7 @@ def test_the_states_half_of_the_critic_is_computed_once_for_all_candidates(key):
 
 def test_modules_are_hashable_and_static(key):
     policy = pgjax.GaussianPolicy(2, box=pgjax.Box([-1.0] * 2, [1.0] * 2))
-    params = policy.init(key, jnp.ones(3))
+    params = init(policy, key, jnp.ones(3))
     traces = []
 
     def entropy(policy, params, observation):

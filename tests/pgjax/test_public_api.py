@@ -1,9 +1,12 @@
 """The package's face: exported names, their documentation, and layers."""
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
+import re
+import typing
 from pathlib import Path
 
 import pytest
@@ -98,7 +101,67 @@ def test_the_library_never_imports_the_benchmarks():
 
 def test_every_module_imports_alone_and_has_a_docstring():
     for info in pkgutil.walk_packages(pgjax.__path__, "pgjax."):
-        assert importlib.util.find_spec(info.name) is not None
-        assert ast.get_docstring(ast.parse(Path(importlib.util.find_spec(info.name).origin).read_text())), (
+        assert ast.get_docstring(ast.parse(Path(str(importlib.import_module(info.name).__file__)).read_text())), (
             info.name
         )
+
+
+class Met(ast.NodeVisitor):
+    """What of pgjax a file of tests names, outside the tests and cases that are marked deep."""
+
+    def __init__(self, path):
+        self.known, self.objects = {}, []
+        self.visit(ast.parse(path.read_text()))
+
+    def visit_Import(self, node):
+        self.known |= {alias.name: pgjax for alias in node.names if alias.name == "pgjax"}
+
+    def visit_ImportFrom(self, node):
+        if (node.module or "").split(".")[0] == "pgjax":
+            module = importlib.import_module(str(node.module))
+            self.known |= {alias.asname or alias.name: getattr(module, alias.name) for alias in node.names}
+
+    def visit_FunctionDef(self, node):
+        if "pytest.mark.deep" not in map(ast.unparse, node.decorator_list):
+            self.generic_visit(node)
+
+    def visit_Call(self, node):
+        if ast.unparse(node.func) != "deep":
+            self.generic_visit(node)
+
+    def visit_Name(self, node):
+        self.objects.append(self.known.get(node.id))
+
+    def visit_Attribute(self, node):
+        owner, *names = ast.unparse(node).split(".")
+        value = self.known.get(owner)
+        for name in names:
+            value = getattr(value, name, None)
+            self.objects.append(value)
+        self.generic_visit(node)
+
+
+def record_names(value):
+    """The names in what a function returns and in what a record holds: classes met without being named."""
+    written = [*vars(value).get("__annotations__", {}).values()] if inspect.isclass(value) else []
+    function = inspect.unwrap(value) if callable(value) else value
+    if inspect.isfunction(function):
+        written += [
+            inspect.signature(way).return_annotation for way in (function, *typing.get_overloads(function))
+        ]
+    return re.findall(r"\w+", str(written))
+
+
+@functools.cache
+def met_by_the_default_run():
+    """What the library's tests name, by id: not all of it can be hashed."""
+    return {id(value): value for path in Path(__file__).parent.rglob("*.py") for value in Met(path).objects}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_every_public_name_is_met_by_the_default_run(module):
+    met = met_by_the_default_run()
+    public = {name: getattr(module, name) for name in module.__all__}
+    returned = {name for value in met.values() for name in record_names(value)}
+    returned |= {name for held in public if held in returned for name in record_names(public[held])}
+    assert not [name for name, value in public.items() if id(value) not in met and name not in returned]

@@ -10,15 +10,22 @@ import pytest
 
 import pgjax
 from pgjax.bounds import interval_bounds, relax, without_rounding
+from tests.deep import deep, deep_except
 
-MATRIX = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3)), jnp.float32)
-ROW = jnp.asarray([0.5, -1.0, 2.0])
+MATRIX = np.float32(np.random.default_rng(1).normal(size=(3, 3)))
+ROW = np.float32([0.5, -1.0, 2.0])
 
 
 def network(activation, sizes=(8, 8), state_size=2, num_dims=3):
+    """A critic as a function of the action; its parameters are made when it is first called, not on import."""
     critic = pgjax.QNetwork(sizes, activation)
-    params = critic.init(jax.random.key(3), jnp.zeros(state_size), jnp.zeros(num_dims))
-    return lambda a: critic.apply(params, jnp.full(state_size, 0.3), a)
+
+    @functools.cache
+    def params():
+        with jax.ensure_compile_time_eval():
+            return critic.init(jax.random.key(3), jnp.zeros(state_size), jnp.zeros(num_dims))
+
+    return lambda a: critic.apply(params(), jnp.full(state_size, 0.3), a)
 
 
 # Each term is bounded alone, up and down: the sum is weighted by plus or minus one unit vector a box.
@@ -103,7 +110,7 @@ def points_of(rng, low, high, count=64):
     return np.clip(low[:, None] + (high - low)[:, None] * share, low[:, None], high[:, None])
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", deep_except(FUNCTIONS.keys(), "kinked", "relu critic", "tanh critic"))
 def test_bounds_hold(name, rng):
     bounds, values, num_terms = compiled(name)
     for width in (1.0, 0.3, 0.05, 1e-3):
@@ -124,7 +131,7 @@ def test_bounds_hold(name, rng):
             assert jnp.all(gradient >= relaxation.gradient_low[:, None] - rounding)
 
 
-@pytest.mark.parametrize("name", ["smooth", "tanh critic"])
+@pytest.mark.parametrize("name", [deep("smooth"), "tanh critic"])
 def test_bounds_of_smooth_functions_are_of_second_order(name, rng):
     """What the bound is above the maximum to first order falls with the square of the width, for each term."""
     bounds, values, num_terms = compiled(name)
@@ -195,8 +202,9 @@ def test_float64_bounds_are_tighter():
 
 def test_what_is_not_known_is_infinite():
     low, high = -jnp.ones(2), jnp.ones(2)
-    for function in (lambda a: jnp.nan * a[0], lambda a: 1 / a[0], lambda a: jnp.log(a[1]), lambda a: jnp.nan):
-        relaxed = jax.jit(functools.partial(relax, lambda a, function=function: jnp.asarray(function(a))))
+    nowhere = jnp.float32(jnp.nan)
+    for function in (lambda a: nowhere * a[0], lambda a: 1 / a[0], lambda a: jnp.log(a[1]), lambda a: nowhere):
+        relaxed = jax.jit(functools.partial(relax, function))
         assert relaxed(low, high).upper == jnp.inf
 
 
@@ -213,7 +221,9 @@ UNDEFINED = {
 }
 
 
-@pytest.mark.parametrize("name", UNDEFINED)
+@pytest.mark.parametrize(
+    "name", deep_except(UNDEFINED.keys(), "where exp overflows", "clipped pole", "root", "fast wave")
+)
 def test_bounds_hold_where_a_function_is_not_finite_everywhere(name, rng):
     """In float32, for boxes around all that is special there; the range of the derivative too."""
     function = UNDEFINED[name]
@@ -243,7 +253,8 @@ def test_a_pole_hides_no_maximum_from_the_range_of_the_derivative():
 
 def test_a_condition_that_is_decided_keeps_the_plane_of_its_case():
     """Where one case is sure to be chosen, the bound is that case's, not a hull's."""
-    relaxation = relax(lambda a: jnp.where(a[0] > -2, a[0] - a[1], 7.0), -jnp.ones(2), jnp.ones(2))
+    decided = jax.jit(functools.partial(relax, lambda a: jnp.where(a[0] > -2, a[0] - a[1], 7.0)))
+    relaxation = decided(-jnp.ones(2), jnp.ones(2))
     assert relaxation.upper == pytest.approx(2, abs=1e-4)
     np.testing.assert_allclose(relaxation.gradient_low, [1, -1], atol=1e-4)
     np.testing.assert_allclose(relaxation.gradient_high, [1, -1], atol=1e-4)

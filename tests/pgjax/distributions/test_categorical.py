@@ -9,6 +9,7 @@ import pytest
 import scipy.special
 
 from pgjax.distributions import Categorical, EpsilonGreedy, Greedy, MultiCategorical, Softmax
+from tests.deep import deep, deep_except
 from tests.pgjax.distributions.families import OPTIMIZED
 
 INF = np.inf
@@ -20,7 +21,7 @@ Q_FAMILIES = {
     "EpsilonGreedy": lambda q, mask=None: EpsilonGreedy(q, 0.3, mask),
     "Softmax": lambda q, mask=None: Softmax(q, 0.5, mask),
 }
-every_q_family = pytest.mark.parametrize("build", Q_FAMILIES.values(), ids=Q_FAMILIES)
+every_q_family = pytest.mark.parametrize("build", deep_except(Q_FAMILIES, "Categorical", "EpsilonGreedy"))
 
 
 def key(number=0):
@@ -98,7 +99,7 @@ def test_illegal_log_prob_has_zero_gradient(build):
     np.testing.assert_array_equal(gradient, 0.0)
 
 
-@pytest.mark.parametrize("action", [-(2**31), -1, 3, 2**31 - 1])
+@pytest.mark.parametrize("action", [deep(-(2**31)), -1, 3, deep(2**31 - 1)])
 @every_q_family
 def test_actions_out_of_range(build, action):
     """-inf for actions that do not exist: neither wrapped nor clamped."""
@@ -159,7 +160,7 @@ def test_kl_of_different_supports():
     assert all(jnp.isfinite(g).all() for g in gradients)
 
 
-@pytest.mark.parametrize("step", [1e-1, 1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("step", deep_except([1e-1, 1e-2, 1e-3, 1e-4], 1e-2, 1e-4))
 def test_kl_of_neighbors(step):
     """KL of close distributions is never negative and keeps its leading digits (half the variance)."""
     logits = jax.random.normal(key(), (200, 8))
@@ -190,8 +191,8 @@ def test_multi_categorical_is_its_factors():
     np.testing.assert_allclose(pi.log_prob(action), log_prob, rtol=1e-6)
     np.testing.assert_allclose(pi.entropy(), sum(factor.entropy() for factor in factors), rtol=1e-6)
     np.testing.assert_array_equal(pi.mode(), np.stack([factor.mode() for factor in factors], -1))
-    for action in ([[2, 0], [0, 0]], [[0, 2], [0, 2]], [[-1, 0], [0, -1]]):  # masked, beyond, before
-        assert (pi.log_prob(jnp.array(action))[0]) == -INF
+    for impossible in ([[2, 0], [0, 0]], [[0, 2], [0, 2]], [[-1, 0], [0, -1]]):  # masked, beyond, before
+        assert pi.log_prob(jnp.array(impossible))[0] == -INF
     draws = np.asarray(pi.sample(seed=key(), sample_shape=3000))
     assert (draws[..., 1] < 2).all()
     assert (draws[:, 0, 0] != 2).all()

@@ -8,6 +8,7 @@ import scipy.stats
 from jax.test_util import check_grads
 
 from pgjax.distributions import DiagonalNormal, MultivariateNormal, TanhNormal
+from tests.deep import deep, deep_except
 
 MEAN = np.array([[0.3, -1.0], [2.0, 0.1], [-0.5, 4.0]], np.float32)
 LOG_STD = np.array([[-1.0, 0.5], [0.2, -2.0], [1.0, 0.0]], np.float32)
@@ -118,8 +119,8 @@ def test_tanh_log_prob_equals_scipy():
     np.testing.assert_allclose(pi.log_prob(action), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("bound", [-1.0, 1.0])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", deep("float16")])
+@pytest.mark.parametrize("bound", [-1.0, deep(1.0)])
 def test_tanh_log_prob_on_the_bound_is_finite(dtype, bound):
     """An action that rounding put on the bound has a finite log_prob with finite gradients."""
 
@@ -137,15 +138,14 @@ def test_tanh_log_prob_outside_the_box_is_minus_infinity():
     """One dimension outside is enough, by one float32 step too; gradients stay free of NaN."""
     pi = TanhNormal(MEAN[:1], LOG_STD[:1], LOW, HIGH)
     outside = [[np.nextafter(LOW[0], -9, dtype=np.float32), 0.2], [0.0, 5.0], [7.0, -7.0]]
-    for action in outside:
-        action = jnp.array([action], jnp.float32)
+    for action in jnp.array(outside, jnp.float32)[:, None]:
         assert (pi.log_prob(action) == -jnp.inf).all()
         gradient = jax.grad(lambda mean, a: TanhNormal(mean, LOG_STD[:1], LOW, HIGH).log_prob(a).sum())
         assert jnp.isfinite(gradient(jnp.asarray(MEAN[:1]), action)).all()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.1, 0.3), (-0.7, 2.3), (-3.3, -0.1)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", deep("float16")])
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), deep(0.1, 0.3), (-0.7, 2.3), deep(-3.3, -0.1)])
 def test_tanh_samples_stay_inside(dtype, low, high):
     """Saturated or not, no sample and no mode leaves the box as float32 sees it."""
     mean = jnp.array([[-1e4], [-9.0], [-3.0], [0.0], [3.0], [9.0], [1e4]], dtype)
@@ -157,7 +157,7 @@ def test_tanh_samples_stay_inside(dtype, low, high):
     assert np.isfinite(pi.log_prob(pi.sample(seed=key(), sample_shape=100))).all()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", deep("bfloat16"), deep("float16")])
 def test_tanh_fused_log_prob_is_exact_where_saturated(dtype):
     """At mean 20 or 1e4, where tanh rounds to 1, log_prob is still that of the pre-action."""
     std = jnp.exp(jnp.asarray(-2.0, dtype)).astype(jnp.float32)
@@ -174,8 +174,8 @@ entropy_and_gradient = jax.jit(
 )
 
 
-@pytest.mark.parametrize("mean", [0.0, -0.7, 2.0, -30.0])
-@pytest.mark.parametrize("std", STDS)
+@pytest.mark.parametrize("mean", [deep(0.0), -0.7, deep(2.0), -30.0])
+@pytest.mark.parametrize("std", deep_except(STDS, 1e-3, 0.5, 1.9, 2.1, 1e3))
 def test_tanh_entropy_and_gradient(mean, std):
     """Entropy and its gradient against two million nodes in float64, std from 1e-3 to 1e3."""
     value, gradient = entropy_and_gradient(jnp.float32(mean), jnp.float32(np.log(std)))

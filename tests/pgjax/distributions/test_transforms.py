@@ -6,34 +6,30 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from tests.deep import deep
 from tests.pgjax.distributions.families import (
     DENSITIES,
     FAMILIES,
     assert_same,
+    assert_same_structure,
     cast,
     continuous_families,
+    densities_of,
     evaluate,
+    evaluate_jit,
     every_family,
     make,
     new_key,
 )
 
-SHARDED = (
-    "DiagonalNormal",
-    "MultivariateNormal",
-    "TanhNormal",
-    "Categorical-masked",
-    "MultiCategorical",
-    "Softmax",
-)
-
-evaluate_jit = jax.jit(evaluate)
+NOT_MASKED = ("DiagonalNormal", "MultivariateNormal", "TanhNormal", "MultiCategorical", "Softmax")
 
 
 @every_family
 def test_jit_equals_eager(family):
     """A distribution passes through jit as argument, and its methods give the same inside."""
-    args = make(family)
+    _, other, action = make(family)
+    args = family.build(*cast(family.parameters)), other, action
     assert_same(evaluate_jit(*args), evaluate(*args))
 
 
@@ -41,8 +37,9 @@ def test_jit_equals_eager(family):
 @pytest.mark.parametrize("how", ["jit", "vmap", "scan"])
 def test_built_elsewhere(family, how):
     """Returned from jit, built under vmap, stacked by scan: the same as built from the batch."""
-    pi, other, action = make(family)
+    _, other, action = make(family)
     parameters = cast(family.parameters)
+    pi = family.build(*parameters)
     built = {
         "jit": lambda: jax.jit(family.build)(*parameters),
         "vmap": lambda: jax.vmap(family.build)(*parameters),
@@ -58,12 +55,12 @@ def test_methods_under_vmap(family):
     """Methods mapped over the batch give the same as on the batch; mapped samples have the rows' shapes."""
     args = make(family)
 
-    def densities(*args):
-        return {name: method(*args) for name, method in DENSITIES.items()}
+    def methods(pi, other, action):
+        return densities_of(pi, other, action) | {"mode": pi.mode()}
 
-    assert_same(jax.vmap(densities)(*args), densities(*args))
-    assert_same(jax.vmap(lambda pi: pi.mode())(args[0]), args[0].mode())
-    draws = jax.vmap(lambda pi, key: pi.sample(seed=key, sample_shape=4))(args[0], jax.random.split(new_key(), 3))
+    assert_same(jax.jit(jax.vmap(methods))(*args), jax.jit(methods)(*args))
+    keys = jax.random.split(new_key(), 3)
+    draws = jax.eval_shape(jax.vmap(lambda pi, key: pi.sample(seed=key, sample_shape=4)), args[0], keys)
     assert draws.shape == (3, 4, *family.event_shape)
 
 
@@ -75,7 +72,7 @@ def test_pytree(family):
     assert leaves
     assert all(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in leaves)
     assert all(leaf.shape[:1] == (3,) for leaf in leaves)
-    assert jax.tree.structure(pi) == jax.tree.structure(other)
+    assert_same_structure(pi, other)
     row = jax.tree.map(lambda leaf: leaf[1], pi)
     assert (row.batch_shape, row.event_shape) == ((), family.event_shape)
     assert_same(row.log_prob(action[1]), pi.log_prob(action)[1])
@@ -91,7 +88,7 @@ def test_eval_shape(family):
         return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
 
     abstract = jax.eval_shape(family.build, *cast(family.parameters))
-    assert jax.tree.structure(abstract) == jax.tree.structure(args[0])
+    assert_same_structure(abstract, args[0])
     assert shapes(abstract) == shapes(args[0])
     assert shapes(jax.eval_shape(evaluate, *args)) == shapes(evaluate_jit(*args))
 
@@ -104,7 +101,7 @@ def test_zero_batch(family):
         return family.build(*(x[:0] for x in cast(parameters)))
 
     pi, other, action = make(family)
-    result = evaluate(none(family.parameters), none(family.other), action[:0])
+    result = evaluate_jit(none(family.parameters), none(family.other), action[:0])
     whole = jax.eval_shape(evaluate, pi, other, action)
 
     def without(shape):
@@ -119,8 +116,8 @@ def test_debug_nans(family):
     action = make(family)[2]
 
     def total(parameters, other):
-        args = family.build(*parameters), family.build(*other), action
-        return sum(method(*args).sum() for method in DENSITIES.values())
+        densities = densities_of(family.build(*parameters), family.build(*other), action)
+        return sum(density.sum() for density in densities.values())
 
     with jax.debug_nans(True):
         gradients = jax.grad(total, argnums=(0, 1))(cast(family.parameters), cast(family.other))
@@ -128,7 +125,7 @@ def test_debug_nans(family):
 
 
 @every_family
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [deep("float32"), "bfloat16"])
 def test_sampling_inside_a_loss(family, dtype):
     """A loss may sample inside the function that is differentiated, in any dtype, and may call every method."""
 
@@ -141,7 +138,7 @@ def test_sampling_inside_a_loss(family, dtype):
 
 
 @continuous_families
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", deep("float16")])
 def test_narrow_samples_are_reparameterized(family, dtype):
     """The gradient of a narrow sample is that of the float32 one, to the narrow dtype's rounding."""
 
@@ -154,7 +151,7 @@ def test_narrow_samples_are_reparameterized(family, dtype):
     assert_same(narrow, jax.grad(total)(parameters, "float32"), rtol=0.05, atol=0.03)
 
 
-@pytest.mark.parametrize("name", SHARDED)
+@pytest.mark.parametrize("name", ["Categorical-masked", *map(deep, NOT_MASKED)])
 def test_sharded(name):
     """Arrays spread over 8 devices give the same results, and densities stay spread."""
     family, devices = FAMILIES[name], jax.devices("cpu")

@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 from pgjax import distributions
 from pgjax import environments as envs
+from tests.deep import deep
 
 CURVATURE = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
 OPTIMUM = np.array([0.5, -1.0, 2.0])
@@ -38,7 +39,7 @@ def test_the_bandits_policy_gradient_is_the_derivative(float64):
     np.testing.assert_allclose(bandit.regret(logits), 1 - bandit.expected_reward(logits))
 
 
-@pytest.mark.parametrize("gap", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("gap", [deep(0.1), 1.0, deep(10.0)])
 def test_two_arms_lose_one_half_over_time_whatever_the_gap(gap, float64):
     """With exact gradients, two logits, and time = step size x steps."""
     bandit, step_size, num_steps = envs.gaussian_bandit([gap, 0.0]), 0.5 / gap, 40_000
@@ -90,7 +91,7 @@ def test_the_quadratic_gradient_is_the_derivative(float64):
 
 
 @pytest.mark.parametrize(
-    ("correlation", "gap"), [(0.5, 1.10649), (0.9, 4.90409), (0.99, 10.62123)]
+    ("correlation", "gap"), [deep(0.5, 1.10649), (0.9, 4.90409), deep(0.99, 10.62123)]
 )  # 1.106, 4.904, 10.62
 def test_what_full_covariance_gains(correlation, gap, float64):
     curvature = np.full((6, 6), correlation) + (1 - correlation) * np.eye(6)
@@ -124,7 +125,7 @@ def test_the_best_gaussians_are_stationary(float64):
     np.testing.assert_allclose(full.covariance(), temperature / 2 * np.linalg.inv(CURVATURE), rtol=1e-10)
 
 
-@pytest.mark.parametrize("batch", [(3,), (2, 4)])
+@pytest.mark.parametrize("batch", [deep((3,)), (2, 4)])
 def test_the_expected_reward_of_a_batch_of_policies_is_that_of_each(batch, rng, float64):
     bandit = envs.quadratic_bandit(OPTIMUM, CURVATURE)
     mean, log_std = rng.normal(size=(2, *batch, 3))

@@ -7,6 +7,7 @@ import pytest
 
 from pgjax import environments as envs
 from pgjax.environments import Move
+from tests.deep import deep
 
 
 @pytest.mark.parametrize(("discount", "value"), [(1.0, -2.2), (0.9, -2.044)])
@@ -29,7 +30,7 @@ def test_gridworld_with_memory(discount, value):
     np.testing.assert_allclose(beliefs.belief[:-1].sum(axis=1), 1)
 
 
-@pytest.mark.parametrize(("discount", "value"), [(1.0, -3.8), (0.9, -3.0269)])
+@pytest.mark.parametrize(("discount", "value"), [(1.0, -3.8), deep(0.9, -3.0269)])
 def test_gridworld_best_memoryless(discount, value):
     solution = envs.best_stochastic_policy(envs.aliased_gridworld(), discount)
     assert solution.value == pytest.approx(value, abs=5e-5)
@@ -79,7 +80,7 @@ def test_corridor_ladder():
     assert envs.best_deterministic_policy(corridor).value == -np.inf
 
 
-@pytest.mark.parametrize(("reward", "discount"), [(1.0, 0.9), (1000.0, 0.99)])
+@pytest.mark.parametrize(("reward", "discount"), [deep(1.0, 0.9), (1000.0, 0.99)])
 def test_two_aliased_states(reward, discount):
     """Chance beats every deterministic memoryless policy by gamma R / (1 - gamma): as much as one likes."""
     two, ever = envs.two_aliased_states(reward), reward / (1 - discount)

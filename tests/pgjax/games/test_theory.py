@@ -1,5 +1,7 @@
 """Facts of theory that the dynamics must show: derivations, a conserved quantity, thresholds, floors, limits."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,8 +118,8 @@ def test_steps_are_gradients(temperature, rng):
         np.testing.assert_allclose(moved.log_strategy, jax.nn.log_softmax(logits + rate * direction), atol=1e-10)
     magnet = rng.dirichlet(np.ones(4))
     dynamics = games.magnetic_mirror_descent(**settings, magnet=magnet)
-    moved = np.asarray(dynamics.step(dynamics.init(jnp.asarray(logits), values), jnp.asarray(values)).log_strategy)
-    condition = values - temperature * (moved - np.log(magnet)) - (moved - logits) / rate
+    found = dynamics.step(dynamics.init(jnp.asarray(logits), values), jnp.asarray(values)).log_strategy
+    condition = values - temperature * (found - np.log(magnet)) - (found - logits) / rate
     np.testing.assert_allclose(condition, condition[0], atol=1e-10)
 
 
@@ -181,9 +183,7 @@ def test_hedge_leaves_nash_and_its_average_approaches_it():
 
 LAST_ITERATE = {
     "optimistic hedge": games.optimistic_hedge,
-    "moving magnet": lambda learning_rate: games.moving_magnet_descent(
-        learning_rate=learning_rate, temperature=0.2, magnet_rate=0.05
-    ),
+    "moving magnet": functools.partial(games.moving_magnet_descent, temperature=0.2, magnet_rate=0.05),
 }
 
 

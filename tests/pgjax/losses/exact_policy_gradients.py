@@ -132,11 +132,11 @@ def enumerate_episodes():
     for actions in itertools.product((0, 1), repeat=3):
         state, row = 0, []
         for action in actions:
-            inside = state >= 0
-            row.append((max(state, 0), action, reward[state, action] if inside else 0.0, inside))
-            state = following[state, action] if inside else -1
-        states, actions, rewards, inside = (np.asarray(part) for part in zip(*row, strict=True))
-        if not np.any(actions[~inside]):
+            goes_on = state >= 0
+            row.append((max(state, 0), action, reward[state, action] if goes_on else 0.0, goes_on))
+            state = following[state, action] if goes_on else -1
+        states, taken, rewards, inside = (np.asarray(part) for part in zip(*row, strict=True))
+        if not np.any(taken[~inside]):
             last = np.flatnonzero(inside)[-1]
-            rows.append((states, actions, rewards, np.arange(3) == last, inside))
+            rows.append((states, taken, rewards, np.arange(3) == last, inside))
     return Enumeration(*(np.stack(part) for part in zip(*rows, strict=True)))

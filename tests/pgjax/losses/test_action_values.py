@@ -19,6 +19,7 @@ from pgjax.distributions import (
     Softmax,
     TanhNormal,
 )
+from tests.deep import deep_except
 
 NUM = 100_000
 # Reward -(a - c)^T H (a - c); a ~ Normal(mu, sigma).
@@ -140,17 +141,17 @@ def test_the_pathwise_loss_with_entropy_of_a_squashed_gaussian():
 
 
 def test_the_sum_over_all_actions_is_exact(rng):
-    logits, values = (jnp.asarray(rng.normal(size=(5, 3)), jnp.float32) for _ in range(2))
+    logits, values = (rng.normal(size=(5, 3)).astype(np.float32) for _ in range(2))
     mask = jnp.asarray([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], bool)
     weights = jnp.asarray([1.0, 2.0, 0.5, 1.0, 0.0])
     read = mask & (weights > 0)[:, None]
     gradient = jax.grad(
         lambda x: losses.all_actions_loss(Categorical(x, mask), jnp.where(read, values, jnp.nan), weights)
-    )(logits)
-    probs, values = np.float64(Categorical(logits, mask).probs), np.asarray(values)
+    )(jnp.asarray(logits))
+    probs = np.float64(Categorical(logits, mask).probs)
     mean = np.sum(probs * values, axis=1, keepdims=True)
     np.testing.assert_allclose(gradient, -weights[:, None] * probs * (values - mean), rtol=1e-4, atol=1e-6)
-    two = jax.grad(lambda x: losses.all_actions_loss(Categorical(x), values[:, :2]))(logits[:, :2])
+    two = jax.grad(lambda x: losses.all_actions_loss(Categorical(x), values[:, :2]))(jnp.asarray(logits[:, :2]))
     p = np.float64(Categorical(logits[:, :2]).probs[:, 1])
     np.testing.assert_allclose(two[:, 1], -p * (1 - p) * (values[:, 1] - values[:, 0]), rtol=1e-4)
     for pi in (Softmax(values, 0.5), EpsilonGreedy(values, 0.1)):
@@ -196,10 +197,10 @@ MEASURE_VALUED = {
 }
 
 
-@pytest.mark.parametrize("name", MEASURE_VALUED)
+@pytest.mark.parametrize("name", deep_except(MEASURE_VALUED.keys(), "full", "choices"))
 def test_the_measure_valued_mean_is_the_exact_gradient(name):
-    build, exact, parameters = MEASURE_VALUED[name]
-    parameters = tuple(jnp.asarray(x, jnp.float32) for x in parameters)
+    build, exact, numbers = MEASURE_VALUED[name]
+    parameters = tuple(jnp.asarray(x, jnp.float32) for x in numbers)
     num = 20_000
     rows = tuple(jnp.broadcast_to(x[None], (num, *x.shape)) for x in parameters)
 
@@ -244,31 +245,40 @@ def test_padding_has_no_part_in_any_loss(loss):
     assert np.all(gradients[1][2:] == 0)
 
 
-GAUSSIAN = DiagonalNormal(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32))
-CATEGORICAL = Categorical(np.zeros((2, 3), np.float32))
+@functools.cache
+def gaussian():
+    return DiagonalNormal(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32))
+
+
+@functools.cache
+def categorical():
+    return Categorical(np.zeros((2, 3), np.float32))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), CATEGORICAL), "continuous actions"),
+        (lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), categorical()), "continuous actions"),
         (
             lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(2), distrax.Normal(jnp.zeros(2), 1.0)),
             "DiagonalNormal",
         ),
         (
-            lambda k: losses.pathwise_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN),
+            lambda k: losses.pathwise_loss(k, lambda s, a: a, jnp.zeros(2), gaussian()),
             "objective must return a scalar",
         ),
         (
-            lambda k: losses.measure_valued_loss(k, lambda s, a: a, jnp.zeros(2), GAUSSIAN),
+            lambda k: losses.measure_valued_loss(k, lambda s, a: a, jnp.zeros(2), gaussian()),
             "objective must return a",
         ),
-        (lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(3), GAUSSIAN), "states must be a tree"),
-        (lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), GAUSSIAN, temperature=-1), "temperature must be"),
+        (lambda k: losses.measure_valued_loss(k, reward, jnp.zeros(3), gaussian()), "states must be a tree"),
+        (
+            lambda k: losses.pathwise_loss(k, reward, jnp.zeros(2), gaussian(), temperature=-1),
+            "temperature must be",
+        ),
         (lambda k: losses.pathwise_loss(k, reward, None, DiagonalNormal([0.0], [0.0])), "batch shape"),
-        (lambda k: losses.all_actions_loss(GAUSSIAN, np.zeros((2, 3))), "must be a Categorical"),
-        (lambda k: losses.all_actions_loss(CATEGORICAL, np.zeros((2, 2))), "action_values must have shape"),
+        (lambda k: losses.all_actions_loss(gaussian(), np.zeros((2, 3))), "must be a Categorical"),
+        (lambda k: losses.all_actions_loss(categorical(), np.zeros((2, 2))), "action_values must have shape"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, message, key):

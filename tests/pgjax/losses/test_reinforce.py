@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 
 from pgjax import losses, returns
 from pgjax.distributions import Categorical
+from tests.deep import deep
 from tests.pgjax.losses.exact_policy_gradients import (
     corridor_episodes,
     corridor_gradient,
@@ -43,7 +44,7 @@ def corridor_gradients(p, num_episodes=NUM_EPISODES):
     return functools.partial(batch, logit, actions, ended), states, np.argmax(ended, axis=1) + 1
 
 
-@pytest.mark.parametrize("p", [0.2, 0.5, BEST, 0.9])
+@pytest.mark.parametrize("p", [deep(0.2), 0.5, deep(BEST), deep(0.9)])
 def test_return_and_gradient_are_those_known_in_closed_form(p):
     num = 4000
     gradients, states, lengths = corridor_gradients(p, num)

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -34,9 +35,7 @@ each_maximizer = pytest.mark.parametrize("name", MAXIMIZERS)
 
 BOX = pgjax.Box([0.5, -3.0, 2.0], [1.5, -1.0, 2.5])  # no bound at 0, no two widths alike
 CUBE = pgjax.Box([-1.0] * 3, [1.0] * 3)
-CENTER = jnp.asarray([1.0, -2.0, 2.25])
-WIDTH = jnp.asarray([1.0, 2.0, 0.5])
-PEAK = jnp.asarray([0.9123, -1.2345, 2.4321])
+CENTER, WIDTH, PEAK = np.asarray([[1.0, -2.0, 2.25], [1.0, 2.0, 0.5], [0.9123, -1.2345, 2.4321]], np.float32)
 KINDS = ("inside", "corner", "plateau", "step", "wavy", "needle", "partly not finite", "nowhere finite")
 
 

@@ -13,6 +13,7 @@ import scipy.sparse
 import pgjax
 from pgjax.bounds import Relaxation, interval_bounds
 from pgjax.maximizers import branch_and_bound
+from tests.deep import deep
 
 CUBE = pgjax.Box([-1.0] * 3, [1.0] * 3)
 SMALL = {"boxes_per_step": 64, "capacity": 4096}
@@ -56,14 +57,16 @@ def mixed_integer_maximum(params, state, box):
     ]
     out, offset = weights["value"]["kernel"][:, 0], weights["value"]["bias"][0]
     low, high = np.asarray(box.low), np.asarray(box.high)
-    size, rows, least, most, lows, highs, integers = 0, [], [], [], [*low], [*high], [0] * len(low)
+    least: list[float] = []
+    most: list[float] = []
+    rows, lows, highs, integers = [], [*low], [*high], [0] * len(low)
     total = len(low) + sum(2 * len(bias) for _, bias in layers)
     inputs = list(range(len(low)))
     size = len(low)
     for matrix, bias in layers:
         center, radius = matrix @ ((low + high) / 2) + bias, np.abs(matrix) @ ((high - low) / 2)
         before, after = center - radius, center + radius
-        outputs = []
+        outputs: list[int] = []
         for j, (row, shift) in enumerate(zip(matrix, bias, strict=True)):
             unit, switch = size, size + 1
             size, outputs = size + 2, [*outputs, unit]
@@ -110,7 +113,7 @@ def test_certified_maxima_are_those_of_mixed_integer_programs():
         assert best.upper_bound - best.value <= gap * 1.01
 
 
-@pytest.mark.parametrize("curvature", ["concave", "indefinite"])
+@pytest.mark.parametrize("curvature", [deep("concave"), "indefinite"])
 def test_certified_maxima_of_quadratics(curvature, key):
     problem = pgjax.problems.quadratic(key, 4, num_dims=3, curvature=curvature)
     maximizer = branch_and_bound(gap=1e-3, **SMALL)
@@ -200,8 +203,8 @@ def test_what_is_not_finite_is_never_certified():
     [
         (lambda a: jnp.sum(jax.nn.relu(a.astype(jnp.bfloat16) * 2)), -1.0, 4.0),
         (lambda a: 2.0, -1.0, 2.0),
-        (lambda a: -jnp.linalg.norm(a - 0.25), -1.0, 0.0),
-        (lambda a: jnp.sqrt(a[0]) - a[0], 0.0, 0.25),
+        deep(lambda a: -jnp.linalg.norm(a - 0.25), -1.0, 0.0),
+        deep(lambda a: jnp.sqrt(a[0]) - a[0], 0.0, 0.25),
         (lambda a: jnp.clip(0.01 / (a[0] + 0.137), -1, 1), -1.0, 1.0),
     ],
     ids=["half precision", "a number", "norm", "root", "pole"],
@@ -245,6 +248,7 @@ def by_intervals(objective, low, high):
     return Relaxation(upper, upper, nothing, nothing - jnp.inf, nothing + jnp.inf)
 
 
+@pytest.mark.deep
 def test_the_six_joint_arm_is_certified_to_have_its_maximum_of_0_at_a_solution():
     arm = pgjax.problems.six_joint_arm(jax.random.key(0), 2)
 

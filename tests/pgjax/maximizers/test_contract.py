@@ -11,6 +11,7 @@ import pytest
 
 import pgjax
 from pgjax import maximizers
+from tests.deep import deep, deep_except
 from tests.pgjax.maximizers.cases import (
     BOX,
     CENTER,
@@ -113,7 +114,7 @@ def test_float64_stays_float64_and_counts_stay_int32(name):
     assert best.num_evaluations.dtype == best.num_gradients.dtype == jnp.int32
 
 
-@each_maximizer
+@pytest.mark.parametrize("name", deep_except(MAXIMIZERS.keys(), "cem", "l-bfgs"))
 def test_vmap_over_landscapes_equals_a_loop(name):
     maximizer, num_steps = MAXIMIZERS[name]
 
@@ -132,7 +133,7 @@ def test_vmap_over_landscapes_equals_a_loop(name):
     )
 
 
-@each_maximizer
+@pytest.mark.parametrize("name", deep_except(MAXIMIZERS.keys(), "grid in chunks", "cma-es", "newton"))
 def test_counted_calls_are_the_calls_made(name, key):
     calls, lock = {"evaluations": 0, "gradients": 0}, threading.Lock()
 
@@ -191,7 +192,7 @@ def test_mppi_keeps_proposals_in_the_running(key):
     assert trace.num_evaluations[-1] == 2 + 3 * 9
 
 
-@pytest.mark.parametrize("temperature", [0.0, 3.0, 1e30])
+@pytest.mark.parametrize("temperature", [deep(0.0), 3.0, deep(1e30)])
 def test_mppi_moves_on_whatever_the_values(temperature, key):
     """Elites without a finite value among them, or none with one, are no reason to stop sampling."""
     maximizer = maximizers.mppi(num_samples=16, num_elites=8, initial_std=0.5, temperature=temperature)
@@ -204,7 +205,9 @@ def test_mppi_moves_on_whatever_the_values(temperature, key):
     assert best.value > objective(PEAK - 0.39)
 
 
-@pytest.mark.parametrize("name", ["cem", "mppi", "cma-es", "adam", "l-bfgs", "newton"])
+@pytest.mark.parametrize(
+    "name", deep_except(["cem", "mppi", "cma-es", "adam", "l-bfgs", "newton"], "mppi", "adam")
+)
 def test_objectives_in_half_precision(name, key):
     """Searched in the box's own precision: values that are rounded do not round the points."""
     maximizer, num_steps = MAXIMIZERS[name]
@@ -221,14 +224,16 @@ def test_objectives_in_half_precision(name, key):
     assert best.value > -0.1
 
 
-@pytest.mark.parametrize("num_points", [3, 42, 48])
+@pytest.mark.parametrize("num_points", [3, 42, deep(48)])
 def test_a_grid_has_the_bounds_themselves(num_points):
     maximizer = maximizers.grid(num_points=num_points)
-    for sign in (-1.0, 1.0):
-        best = pgjax.maximize(
-            jax.random.key(0), lambda a, sign=sign: sign * a[0], pgjax.Box([-1.0], [1.0]), maximizer, num_steps=1
+    solve = jax.jit(
+        lambda sign: pgjax.maximize(
+            jax.random.key(0), lambda a: sign * a[0], pgjax.Box([-1.0], [1.0]), maximizer, num_steps=1
         )
-        assert best.action == sign
+    )
+    for sign in (-1.0, 1.0):
+        assert solve(sign).action == sign
 
 
 def test_local_searches_start_from_the_best_of_the_initial_actions_and_the_searchs_points(key):
@@ -238,6 +243,7 @@ def test_local_searches_start_from_the_best_of_the_initial_actions_and_the_searc
     maximizer = maximizers.gradient_ascent(num_starts=3, search=None, optimizer=still)
     state, found = maximizer.init(key, None, maximizers.Candidates(starts, jnp.asarray([1.0, jnp.nan, 3.0]), 3, 0))
     np.testing.assert_array_equal(state[0], starts[jnp.asarray([2, 0, 1])])
+    assert found
     assert found.num_evaluations == 0
 
 
@@ -253,7 +259,9 @@ def test_gradients_are_whole_at_the_bounds(key):
 # Gradients through the search
 
 
-@pytest.mark.parametrize("name", ["sobol", "cem", "cma-es", "zoom", "adam", "l-bfgs", "newton"])
+@pytest.mark.parametrize(
+    "name", deep_except(["sobol", "cem", "cma-es", "zoom", "adam", "l-bfgs", "newton"], "sobol", "adam")
+)
 def test_the_values_gradient_is_that_of_the_objective_at_the_action(name, key):
     maximizer, num_steps = MAXIMIZERS[name]
 

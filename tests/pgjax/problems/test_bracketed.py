@@ -15,6 +15,7 @@ import pgjax
 from pgjax import problems
 from pgjax.problems import critics
 from pgjax.problems.arm import tool_pose, tool_pose_jacobian
+from tests.deep import deep
 
 DATA = Path(critics.__file__).parent / "data"
 KINDS = itertools.product(critics.ACTIVATIONS, critics.WIDTHS, critics.STAGES)
@@ -42,7 +43,7 @@ def check_brackets(problem, rng):
     assert np.all(values <= problem.maximum[:, None] + 1e-10)
 
 
-@pytest.mark.parametrize("reach_rad", [0.02, 0.3])
+@pytest.mark.parametrize("reach_rad", [0.02, deep(0.3)])
 def test_the_arms_move_is_bracketed(reach_rad, rng, key):
     problem = problems.six_joint_arm_step(key, 8, reach_rad=reach_rad)
     check_brackets(problem, rng)
@@ -104,7 +105,7 @@ def test_later_and_wider_critics_fit_better():
         assert widest_first == sorted(widest_first, reverse=True)
 
 
-@pytest.mark.parametrize("settings", [("relu", 32, "early"), ("tanh", 64, "late"), ("relu", 256, "late")])
+@pytest.mark.parametrize("settings", [("relu", 32, "early"), ("tanh", 64, "late"), deep(("relu", 256, "late"))])
 def test_a_fitted_critics_maximum_is_attained_and_not_exceeded(settings, rng):
     activation, width, stage = settings
     check_brackets(problems.fitted_critic(activation=activation, width=width, stage=stage, num_states=8), rng)

@@ -8,6 +8,7 @@ from scipy import optimize
 
 import pgjax
 from pgjax import problems
+from tests.deep import deep, deep_except
 
 BOX = pgjax.Box([-3.0, 0.5], [-1.0, 6.0])
 MAKE = {
@@ -27,7 +28,7 @@ def in_float64(problem, actions):
         return np.asarray(jax.jit(jax.vmap(jax.vmap(problem.objective, (None, 0))))(states, np.asarray(actions)))
 
 
-@pytest.mark.parametrize("num_dims", [1, 24])
+@pytest.mark.parametrize("num_dims", [deep(1), 24])
 @pytest.mark.parametrize("name", MAKE)
 def test_the_best_action_attains_the_maximum_and_no_sample_exceeds_it(name, num_dims, rng, key):
     box = pgjax.Box(np.linspace(-3.0, 1.0, num_dims), np.linspace(-1.0, 6.0, num_dims))
@@ -43,7 +44,7 @@ def test_the_best_action_attains_the_maximum_and_no_sample_exceeds_it(name, num_
     assert np.all(values <= problem.maximum[:, None] + 1e-10)
 
 
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", deep_except(MAKE.keys(), "planted_peaks"))
 def test_a_fine_grid_and_a_local_search_find_the_maximum(name, key):
     problem = MAKE[name](key, 6, num_dims=2, box=BOX)
     axes = [np.linspace(low, high, 501) for low, high in zip(BOX.low, BOX.high, strict=True)]
@@ -73,7 +74,7 @@ def test_values_and_gradients_are_finite_in_the_arguments_dtype(name, key):
                 assert jnp.all(jnp.isfinite(value)) & jnp.all(jnp.isfinite(gradient))
 
 
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", deep_except(MAKE.keys(), "planted_peaks", "ackley"))
 def test_a_degenerate_box_holds_one_action(name, key):
     problem = MAKE[name](key, 3, num_dims=2, box=pgjax.Box([0.3, -1.0], [0.3, -1.0]))
     np.testing.assert_array_equal(problem.best_action, [[0.3, -1.0]] * 3)

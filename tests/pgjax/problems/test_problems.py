@@ -9,6 +9,7 @@ from scipy import optimize
 
 import pgjax
 from pgjax import problems
+from tests.deep import deep
 
 UR5E_DH = [  # a m, d m, alpha rad
     (0.0, 0.1625, np.pi / 2),
@@ -31,8 +32,9 @@ def pose_by_matrices(angles_rad):
 
 def test_forward_kinematics_equals_the_product_of_transforms(rng):
     with jax.enable_x64(True):
+        poses = jax.jit(problems.forward_kinematics)
         for angles_rad in rng.uniform(-np.pi, np.pi, (20, 6)):
-            position, rotation = problems.forward_kinematics(jnp.asarray(angles_rad))
+            position, rotation = poses(angles_rad)
             expected = pose_by_matrices(angles_rad)
             np.testing.assert_allclose(position, expected[:3, 3], atol=1e-12)
             np.testing.assert_allclose(rotation, expected[:3, :3], atol=1e-12)
@@ -81,19 +83,19 @@ def test_the_arms_objective_takes_batches_too(key):
 
 
 @pytest.mark.parametrize("curvature", ["concave", "indefinite"])
-@pytest.mark.parametrize("num_dims", [1, 3, 6])
+@pytest.mark.parametrize("num_dims", [deep(1), 3, deep(6)])
 def test_no_action_beats_the_quadratics_maximum(curvature, num_dims, rng, key):
     box = pgjax.Box(np.full(num_dims, -1.0), np.linspace(0.5, 2.0, num_dims))
     problem = problems.quadratic(key, 5, num_dims=num_dims, curvature=curvature, box=box)
     attained = jax.vmap(problem.objective)(problem.states, jnp.asarray(problem.best_action, jnp.float32))
     np.testing.assert_allclose(attained, problem.maximum, rtol=1e-5, atol=1e-5)
     assert np.all((problem.best_action >= box.low) & (problem.best_action <= box.high))
-    for state, maximum in zip(problem.states, problem.maximum, strict=True):
-        value_and_grad = jax.jit(jax.value_and_grad(lambda a, s=state: -problem.objective(s, a)))
+    value_and_grad = jax.jit(jax.value_and_grad(lambda a, s: -problem.objective(s, a)))
+    for state, maximum in zip(np.asarray(problem.states), problem.maximum, strict=True):
         starts = rng.uniform(box.low, box.high, (20, num_dims))
         found = [
             -optimize.minimize(
-                lambda a: tuple(np.asarray(x, np.float64) for x in value_and_grad(jnp.asarray(a, jnp.float32))),  # noqa: B023
+                lambda a: tuple(np.asarray(x, np.float64) for x in value_and_grad(np.float32(a), state)),  # noqa: B023
                 start, jac=True, method="L-BFGS-B", bounds=list(zip(box.low, box.high, strict=True)),
             ).fun
             for start in starts

@@ -1,6 +1,7 @@
 """Returns and advantages against sums written out, over every mix of terminated, truncated and padded steps."""
 
 import functools
+from collections.abc import Callable
 
 import hypothesis
 import jax
@@ -17,7 +18,7 @@ DISCOUNT, LAMBDA, NUM_STEPS = 0.9, 0.7, 4
 reals = hnp.arrays(np.float32, T, elements=st.floats(-10, 10, width=32))
 flags = hnp.arrays(bool, T, elements=st.booleans())
 rates = st.floats(0, 1, width=32)
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable] = {
     "discounted": lambda r, v, w, term, trunc, **kwargs: returns.discounted_returns(
         r, term, trunc, w, discount=DISCOUNT, **kwargs
     ),
