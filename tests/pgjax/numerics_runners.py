@@ -11,27 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pgjax.distributions import (
-    Categorical,
-    DiagonalNormal,
-    EpsilonGreedy,
-    MultiCategorical,
-    MultivariateNormal,
-    Softmax,
-    TanhNormal,
-)
+from pgjax import distributions
 from pgjax.losses import ppo_loss
-from tests.pgjax.distributions.families import OPTIMIZED
+from tests.pgjax.distributions.families import OPTIMIZED, new_key
 
 
 def array(value, dtype="float32"):
     """Return an input as an array of at least one dimension; "inf" becomes a number."""
     return jnp.asarray(np.atleast_1d(np.array(value, np.float64)), dtype)
-
-
-def new_key():
-    """Return the one fixed key; made anew, so that a case may draw twice the same noise."""
-    return jax.random.key(0)
 
 
 # Builders: the inputs of a case -> a distribution.
@@ -59,18 +46,18 @@ def legal(inputs):
 
 def categorical(inputs, logits="logits"):
     """Build a Categorical, masked when the case has a mask."""
-    return Categorical(array(inputs[logits], inputs.get("dtype", "float32")), legal(inputs))
+    return distributions.Categorical(array(inputs[logits], inputs.get("dtype", "float32")), legal(inputs))
 
 
 def replace_logits(inputs, name="logits"):
     """Return the function from logits to the case's distribution, and the logits."""
-    return (lambda logits: Categorical(logits, legal(inputs))), array(inputs[name])
+    return (lambda logits: distributions.Categorical(logits, legal(inputs))), array(inputs[name])
 
 
 def vmapped(inputs):
     """Build a unit DiagonalNormal under vmap."""
     mean = jnp.zeros(inputs["mean_shape"])
-    return jax.vmap(DiagonalNormal)(mean, jnp.zeros_like(mean))
+    return jax.vmap(distributions.DiagonalNormal)(mean, jnp.zeros_like(mean))
 
 
 # Runners: the inputs of a case -> what the case expects.
@@ -89,7 +76,7 @@ def gaussian_kl(family, inputs):
 
 def tanh_log_prob(inputs):
     """Return log_prob, or on the bound whether it is a number."""
-    value = gaussian_log_prob(TanhNormal, inputs)
+    value = gaussian_log_prob(distributions.TanhNormal, inputs)
     return {"value_not_nan": not jnp.isnan(value)} if abs(inputs["action"]) == 1.0 else value
 
 
@@ -101,23 +88,23 @@ def tanh_pre_action_log_prob(inputs):
     """
     assert inputs["mean"] == inputs["pre_action"]
     assert abs(inputs["mean"]) > 15
-    centered = gaussian(TanhNormal, inputs | {"mean": 0.0}).sample(seed=new_key())
+    centered = gaussian(distributions.TanhNormal, inputs | {"mean": 0.0}).sample(seed=new_key())
     noise = math.atanh(float(centered[0])) / inputs["std"]
-    _, log_prob = gaussian(TanhNormal, inputs).sample_and_log_prob(seed=new_key())
+    _, log_prob = gaussian(distributions.TanhNormal, inputs).sample_and_log_prob(seed=new_key())
     shift = math.copysign(1.0, inputs["mean"]) * inputs["std"] * noise
     return float(log_prob) + 0.5 * noise**2 - 2 * shift
 
 
 def tanh_round_trip(inputs):
     """Count NaN in log_prob(sample()) and in sample_and_log_prob."""
-    pi = gaussian(TanhNormal, inputs)
+    pi = gaussian(distributions.TanhNormal, inputs)
     action, fused = pi.sample_and_log_prob(seed=new_key(), sample_shape=inputs["n"])
     return {"nan": int(jnp.isnan(pi.log_prob(action)).sum() + jnp.isnan(fused).sum())}
 
 
 def tanh_fused_nonfinite(inputs):
     """Count non-finite log_probs from sample_and_log_prob."""
-    pi = gaussian(TanhNormal, inputs)
+    pi = gaussian(distributions.TanhNormal, inputs)
     _, log_prob = pi.sample_and_log_prob(seed=new_key(), sample_shape=inputs["n"])
     return {"nonfinite": int((~jnp.isfinite(log_prob)).sum())}
 
@@ -125,7 +112,7 @@ def tanh_fused_nonfinite(inputs):
 def tanh_log_det(inputs):
     """Return log(1 - tanh(u)^2) as minus the log_prob of a Normal whose own density at u is 1."""
     u = array(inputs["pre_action"])
-    pi = TanhNormal(u, jnp.full_like(u, -0.5 * math.log(2 * math.pi)))
+    pi = distributions.TanhNormal(u, jnp.full_like(u, -0.5 * math.log(2 * math.pi)))
     return -pi.log_prob(jnp.tanh(u))
 
 
@@ -133,7 +120,7 @@ def tanh_log_det_gradient(inputs):
     """Return d/du log(1 - tanh(u)^2) as minus the gradient of the fused log_prob in the mean."""
 
     def fused_log_prob(u):
-        pi = TanhNormal(u[None], jnp.full((1,), -20.0))
+        pi = distributions.TanhNormal(u[None], jnp.full((1,), -20.0))
         return pi.sample_and_log_prob(seed=new_key())[1]
 
     return [-jax.grad(fused_log_prob)(u) for u in array(inputs["pre_action"])]
@@ -141,14 +128,14 @@ def tanh_log_det_gradient(inputs):
 
 def tanh_outside(inputs):
     """Count samples outside the box."""
-    action = gaussian(TanhNormal, inputs).sample(seed=new_key(), sample_shape=1000)
+    action = gaussian(distributions.TanhNormal, inputs).sample(seed=new_key(), sample_shape=1000)
     low, high = array(inputs["low"])[None], array(inputs["high"])[None]
     return {"outside": int(((action < low) | (action > high)).sum())}
 
 
 def zero_batch_shapes(inputs):
     """Return the shapes of log_prob, sample and entropy."""
-    pi = gaussian(DiagonalNormal, inputs)
+    pi = gaussian(distributions.DiagonalNormal, inputs)
     log_prob = pi.log_prob(jnp.zeros(inputs["mean_shape"]))
     return [list(x.shape) for x in (log_prob, pi.sample(seed=new_key()), pi.entropy())]
 
@@ -156,7 +143,9 @@ def zero_batch_shapes(inputs):
 def diagonal_log_prob_shape(inputs):
     """Return the shape of log_prob, or nothing when the action is refused."""
     try:
-        return list(gaussian(DiagonalNormal, inputs).log_prob(jnp.zeros(inputs["action_shape"])).shape)
+        return list(
+            gaussian(distributions.DiagonalNormal, inputs).log_prob(jnp.zeros(inputs["action_shape"])).shape
+        )
     except ValueError:
         return None
 
@@ -164,14 +153,14 @@ def diagonal_log_prob_shape(inputs):
 def normal_log_prob(inputs):
     """Return log_prob; for a case about shapes, those of log_prob and the event it sums."""
     if "mean_shape" not in inputs:
-        return gaussian_log_prob(DiagonalNormal, inputs)
-    pi = gaussian(DiagonalNormal, inputs)
+        return gaussian_log_prob(distributions.DiagonalNormal, inputs)
+    pi = gaussian(distributions.DiagonalNormal, inputs)
     return list(pi.log_prob(jnp.zeros(inputs["mean_shape"])).shape + pi.event_shape)
 
 
 def normal_sample(inputs):
     """Return the shape of three samples from a typed key, or the dtype of one."""
-    pi = gaussian(DiagonalNormal, inputs)
+    pi = gaussian(distributions.DiagonalNormal, inputs)
     if "dtype" in inputs:
         return pi.sample(seed=new_key()).dtype.name
     return list(pi.sample(seed=new_key(), sample_shape=3)[:, 0].shape)
@@ -180,7 +169,7 @@ def normal_sample(inputs):
 def jit_returned(inputs):
     """Return entropy and sample shape of a distribution that jit returned."""
     mean = jnp.zeros(inputs["mean_shape"])
-    pi = jax.jit(DiagonalNormal)(mean, jnp.zeros_like(mean))
+    pi = jax.jit(distributions.DiagonalNormal)(mean, jnp.zeros_like(mean))
     return [pi.entropy(), list(pi.sample(seed=new_key()).shape)]
 
 
@@ -188,7 +177,7 @@ def categorical_log_prob(inputs):
     """Return log_prob of the case's action, or of every action where it names none."""
     if isinstance(inputs["logits"], str):  # "3*N(0,1) (512,64) bfloat16, key 0"
         logits = 3 * jax.random.normal(new_key(), (512, 64), jnp.bfloat16)
-        pi = Categorical(logits)
+        pi = distributions.Categorical(logits)
         log_probs = jax.vmap(pi.log_prob)(jnp.broadcast_to(jnp.arange(64)[:, None], (64, 512)))
         return np.max(np.abs(np.exp(np.float64(log_probs)).sum(0) - 1.0))
     pi = categorical(inputs)
@@ -200,7 +189,7 @@ def categorical_log_prob(inputs):
 
 def categorical_all(inputs):
     """Return log_prob of action 0, entropy and a sample."""
-    pi = Categorical(jnp.zeros(inputs["n"])) if "n" in inputs else categorical(inputs)
+    pi = distributions.Categorical(jnp.zeros(inputs["n"])) if "n" in inputs else categorical(inputs)
     return {"lp": pi.log_prob(jnp.int32(0)), "H": pi.entropy(), "s": pi.sample(seed=new_key())}
 
 
@@ -218,7 +207,7 @@ def tail_reachable(logits):
 
     def draw(carry):
         count, _ = carry
-        return count + 1, Categorical(logits).sample(seed=jax.random.fold_in(new_key(), count))
+        return count + 1, distributions.Categorical(logits).sample(seed=jax.random.fold_in(new_key(), count))
 
     start = 270, jnp.int32(0)  # the first comes at the 279th draw; one takes 40 ms
     return jax.lax.while_loop(lambda carry: (carry[0] < 6000) & (carry[1] == 0), draw, start)[1] > 0
@@ -265,19 +254,21 @@ def entropy_gradient_in_probs(inputs):
 
     def entropy(probs):
         possible = probs > 0
-        return Categorical(jnp.where(possible, jnp.log(jnp.where(possible, probs, 1.0)), -jnp.inf)).entropy()
+        return distributions.Categorical(
+            jnp.where(possible, jnp.log(jnp.where(possible, probs, 1.0)), -jnp.inf)
+        ).entropy()
 
     return jax.grad(entropy)(array(inputs["probs"]))
 
 
 def epsilon_greedy_probs(inputs):
     """Return the probabilities of an epsilon-greedy policy."""
-    return EpsilonGreedy(array(inputs["q"]), inputs["epsilon"], legal(inputs)).probs
+    return distributions.EpsilonGreedy(array(inputs["q"]), inputs["epsilon"], legal(inputs)).probs
 
 
 def equal_factors(inputs):
     """Return how often two uniform factors agree."""
-    pi = MultiCategorical(tuple(jnp.zeros(size) for size in inputs["nvec"]))
+    pi = distributions.MultiCategorical(tuple(jnp.zeros(size) for size in inputs["nvec"]))
     action = np.asarray(pi.sample(seed=new_key(), sample_shape=inputs["n"]))
     return np.mean(action[:, 0] == action[:, 1])
 
@@ -286,7 +277,7 @@ def multivariate_log_prob(inputs):
     """Return log_prob from a covariance or from its Cholesky factor."""
     tril = inputs.get("scale_tril") or np.linalg.cholesky(np.array(inputs["cov"]))
     action = array(inputs["action"])
-    return MultivariateNormal(jnp.zeros_like(action), array(tril)).log_prob(action)
+    return distributions.MultivariateNormal(jnp.zeros_like(action), array(tril)).log_prob(action)
 
 
 def clipped_surrogate(inputs):
@@ -317,22 +308,22 @@ RUNNERS = {
     "multi_categorical.sample": equal_factors,
     "mvn_full.log_prob": multivariate_log_prob,
     "mvn_tril.log_prob": multivariate_log_prob,
-    "normal.entropy(log_std=)": lambda inputs: gaussian(DiagonalNormal, inputs).entropy(),
-    "normal.kl": lambda inputs: gaussian_kl(DiagonalNormal, inputs),
-    "normal.kl(log_std=)": lambda inputs: gaussian_kl(DiagonalNormal, inputs),
+    "normal.entropy(log_std=)": lambda inputs: gaussian(distributions.DiagonalNormal, inputs).entropy(),
+    "normal.kl": lambda inputs: gaussian_kl(distributions.DiagonalNormal, inputs),
+    "normal.kl(log_std=)": lambda inputs: gaussian_kl(distributions.DiagonalNormal, inputs),
     "normal.log_prob": normal_log_prob,
-    "normal.log_prob(log_std=)": lambda inputs: gaussian_log_prob(DiagonalNormal, inputs),
+    "normal.log_prob(log_std=)": lambda inputs: gaussian_log_prob(distributions.DiagonalNormal, inputs),
     "normal.sample": normal_sample,
     "ppo_clip_loss": clipped_surrogate,
     "shapes": zero_batch_shapes,
-    "softmax.probs(temperature=)": lambda x: Softmax(array(x["logits"]), x["temperature"]).probs,
+    "softmax.probs(temperature=)": lambda x: distributions.Softmax(array(x["logits"]), x["temperature"]).probs,
     "tanh_log_det": tanh_log_det,
     "tanh_normal": tanh_round_trip,
-    "tanh_normal.deterministic_action": lambda inputs: gaussian(TanhNormal, inputs).mode()[0],
-    "tanh_normal.kl": lambda inputs: gaussian_kl(TanhNormal, inputs),
-    "tanh_normal.kl(low,high)": lambda inputs: gaussian_kl(TanhNormal, inputs),
+    "tanh_normal.deterministic_action": lambda inputs: gaussian(distributions.TanhNormal, inputs).mode()[0],
+    "tanh_normal.kl": lambda inputs: gaussian_kl(distributions.TanhNormal, inputs),
+    "tanh_normal.kl(low,high)": lambda inputs: gaussian_kl(distributions.TanhNormal, inputs),
     "tanh_normal.log_prob": tanh_log_prob,
-    "tanh_normal.log_prob(low,high)": lambda inputs: gaussian_log_prob(TanhNormal, inputs),
+    "tanh_normal.log_prob(low,high)": lambda inputs: gaussian_log_prob(distributions.TanhNormal, inputs),
     "tanh_normal.log_prob(pre_action=)": tanh_pre_action_log_prob,
     "tanh_normal.sample(low,high)": tanh_outside,
     "tanh_normal.sample_and_log_prob": tanh_fused_nonfinite,

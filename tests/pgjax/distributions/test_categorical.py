@@ -10,7 +10,7 @@ import scipy.special
 
 from pgjax.distributions import Categorical, EpsilonGreedy, Greedy, MultiCategorical, Softmax
 from tests.deep import deep, deep_except
-from tests.pgjax.distributions.families import OPTIMIZED
+from tests.pgjax.distributions.families import OPTIMIZED, new_key
 
 INF = np.inf
 LOGITS = np.array([[1.0, 2.0, 3.0], [0.5, -4.0, 0.0]], np.float32)
@@ -22,11 +22,6 @@ Q_FAMILIES = {
     "Softmax": lambda q, mask=None: Softmax(q, 0.5, mask),
 }
 every_q_family = pytest.mark.parametrize("build", deep_except(Q_FAMILIES, "Categorical", "EpsilonGreedy"))
-
-
-def key(number=0):
-    """Return a fixed key."""
-    return jax.random.key(number)
 
 
 def log_softmax(logits, mask):
@@ -53,12 +48,13 @@ def test_masked_actions_have_probability_zero(build):
     pi = build(q, mask)
     assert (pi.probs[~mask] == 0.0).all()
     assert (pi.log_probs[~mask] == -INF).all()
-    draws = np.asarray(pi.sample(seed=key(), sample_shape=5000))
+    draws = np.asarray(pi.sample(seed=new_key(), sample_shape=5000))
     assert np.take_along_axis(np.asarray(mask), draws.T, axis=1).all()
     assert np.take_along_axis(np.asarray(mask), np.asarray(pi.mode())[:, None], axis=1).all()
     np.testing.assert_allclose(pi.probs.sum(-1), 1.0, rtol=1e-6)
 
 
+@pytest.mark.deep
 def test_masked_actions_are_never_drawn_among_many():
     """Half of a thousand actions masked, 2 million draws: rounding gives no masked one a share.
 
@@ -77,7 +73,7 @@ def test_masked_actions_are_never_drawn_among_many():
         draws = pi.sample(seed=draw_key, sample_shape=100)
         return jnp.sum(~jnp.take_along_axis(mask, draws.T, axis=1))
 
-    assert count_illegal(jax.random.split(key(), 400)) == 0
+    assert count_illegal(jax.random.split(new_key(), 400)) == 0
 
 
 def test_minus_infinite_logits_are_masked():
@@ -111,7 +107,7 @@ def test_plus_infinite_logit_takes_all():
     pi = Categorical(jnp.array([[INF, 0.0, 5.0], [INF, 1.0, INF]]))
     np.testing.assert_allclose(pi.probs, [[1, 0, 0], [0.5, 0, 0.5]])
     np.testing.assert_allclose(pi.entropy(), [0, np.log(2)], atol=1e-7)
-    assert (pi.sample(seed=key(), sample_shape=100)[:, 0] == 0).all()
+    assert (pi.sample(seed=new_key(), sample_shape=100)[:, 0] == 0).all()
     gradient = jax.grad(lambda x: Categorical(x).entropy())(jnp.array([INF, 0.0]))
     assert jnp.isfinite(gradient).all()
 
@@ -119,7 +115,7 @@ def test_plus_infinite_logit_takes_all():
 @every_q_family
 def test_nan_logits_are_flagged(build):
     """A NaN shows as sample -1, in its own row only."""
-    draws = build(jnp.array([[0.0, jnp.nan, 1.0], [0.0, 0.0, 0.0]])).sample(seed=key(), sample_shape=50)
+    draws = build(jnp.array([[0.0, jnp.nan, 1.0], [0.0, 0.0, 0.0]])).sample(seed=new_key(), sample_shape=50)
     assert (draws[:, 0] == -1).all()
     assert (draws[:, 1] >= 0).all()
 
@@ -144,7 +140,7 @@ def test_no_legal_action_is_uniform(build):
         return build(x, mask).entropy()[0] + build(x, mask).log_prob(jnp.array([1, 0]))[0]
 
     np.testing.assert_array_equal(jax.grad(total)(jnp.asarray(LOGITS)), 0.0)
-    assert set(np.unique(pi.sample(seed=key(), sample_shape=200)[:, 0])) == {0, 1, 2}
+    assert set(np.unique(pi.sample(seed=new_key(), sample_shape=200)[:, 0])) == {0, 1, 2}
 
 
 def test_kl_of_different_supports():
@@ -163,8 +159,8 @@ def test_kl_of_different_supports():
 @pytest.mark.parametrize("step", deep_except([1e-1, 1e-2, 1e-3, 1e-4], 1e-2, 1e-4))
 def test_kl_of_neighbors(step):
     """KL of close distributions is never negative and keeps its leading digits (half the variance)."""
-    logits = jax.random.normal(key(), (200, 8))
-    direction = jnp.float32(step) * jax.random.normal(key(1), (200, 8))
+    logits = jax.random.normal(new_key(), (200, 8))
+    direction = jnp.float32(step) * jax.random.normal(new_key(1), (200, 8))
     p, q = Categorical(logits), Categorical(logits + direction)
     # The exact KL of the rounded log-probabilities that the two distributions really have.
     log_p, log_q = (scipy.special.log_softmax(np.float64(x), axis=-1) for x in (logits, logits + direction))
@@ -193,7 +189,7 @@ def test_multi_categorical_is_its_factors():
     np.testing.assert_array_equal(pi.mode(), np.stack([factor.mode() for factor in factors], -1))
     for impossible in ([[2, 0], [0, 0]], [[0, 2], [0, 2]], [[-1, 0], [0, -1]]):  # masked, beyond, before
         assert pi.log_prob(jnp.array(impossible))[0] == -INF
-    draws = np.asarray(pi.sample(seed=key(), sample_shape=3000))
+    draws = np.asarray(pi.sample(seed=new_key(), sample_shape=3000))
     assert (draws[..., 1] < 2).all()
     assert (draws[:, 0, 0] != 2).all()
 
@@ -201,7 +197,7 @@ def test_multi_categorical_is_its_factors():
 def test_multi_categorical_factors_are_independent():
     """The joint frequencies are the product of the factors' probabilities, within 5 sigma."""
     pi = MultiCategorical((jnp.zeros(3), jnp.array([0.0, 1.0]), jnp.zeros(3)))
-    draws = np.asarray(pi.sample(seed=key(), sample_shape=20_000))
+    draws = np.asarray(pi.sample(seed=new_key(), sample_shape=20_000))
     joint = np.zeros((3, 2, 3))
     np.add.at(joint, tuple(draws.T), 1 / 20_000)
     expected = np.einsum("i,j,k->ijk", np.ones(3) / 3, scipy.special.softmax([0.0, 1.0]), np.ones(3) / 3)

@@ -9,25 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from pgjax.distributions import (
-    Categorical,
-    DiagonalNormal,
-    EpsilonGreedy,
-    Greedy,
-    MultiCategorical,
-    MultivariateNormal,
-    Softmax,
-    TanhNormal,
-)
+from pgjax import distributions
 from tests.deep import deep, deep_except
+from tests.pgjax.distributions.families import new_key
 
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 SIZE = 3
-
-
-def key(number=0):
-    """Return a fixed key."""
-    return jax.random.key(number)
 
 
 def full(value):
@@ -38,22 +25,22 @@ def full(value):
 def tril_normal(mean, log_std):
     """Build a MultivariateNormal whose factor has off-diagonal entries as large as its diagonal."""
     scale = jnp.exp(0.15 * log_std)  # 3e-7 to 3e6
-    return MultivariateNormal(mean, jnp.tril(jnp.broadcast_to(scale[:, None], (SIZE, SIZE))))
+    return distributions.MultivariateNormal(mean, jnp.tril(jnp.broadcast_to(scale[:, None], (SIZE, SIZE))))
 
 
 GAUSSIANS = {
-    "DiagonalNormal": DiagonalNormal,
+    "DiagonalNormal": distributions.DiagonalNormal,
     "MultivariateNormal": tril_normal,
-    "TanhNormal": TanhNormal,
-    "TanhNormal-box": lambda mean, log_std: TanhNormal(mean, log_std, full(0.1), full(0.3)),
+    "TanhNormal": distributions.TanhNormal,
+    "TanhNormal-box": lambda mean, log_std: distributions.TanhNormal(mean, log_std, full(0.1), full(0.3)),
 }
 DISCRETE = {
-    "Categorical": lambda x, y: Categorical(x),
-    "Categorical-masked": lambda x, y: Categorical(x, y > 0),
-    "MultiCategorical": lambda x, y: MultiCategorical((x, y), (y > 0, None)),
-    "Greedy": lambda x, y: Greedy(x, y > 0),
-    "EpsilonGreedy": lambda x, y: EpsilonGreedy(x, jnp.abs(jnp.sin(y[0])), y > 0),
-    "Softmax": lambda x, y: Softmax(x, jnp.abs(y[0]), y > 0),
+    "Categorical": lambda x, y: distributions.Categorical(x),
+    "Categorical-masked": lambda x, y: distributions.Categorical(x, y > 0),
+    "MultiCategorical": lambda x, y: distributions.MultiCategorical((x, y), (y > 0, None)),
+    "Greedy": lambda x, y: distributions.Greedy(x, y > 0),
+    "EpsilonGreedy": lambda x, y: distributions.EpsilonGreedy(x, jnp.abs(jnp.sin(y[0])), y > 0),
+    "Softmax": lambda x, y: distributions.Softmax(x, jnp.abs(y[0]), y > 0),
 }
 
 
@@ -61,11 +48,11 @@ DISCRETE = {
 @pytest.mark.parametrize("log_std", [-100.0, -60.0, 60.0, 100.0])
 def test_diagonal_normal_at_extreme_scales(mean, log_std):
     """Where std under- or overflows float32, the densities are those of log_std."""
-    pi = DiagonalNormal(full(mean), full(log_std))
+    pi = distributions.DiagonalNormal(full(mean), full(log_std))
     np.testing.assert_allclose(pi.log_prob(full(mean)), -SIZE * (log_std + HALF_LOG_2PI), rtol=1e-6)
     np.testing.assert_allclose(pi.entropy(), SIZE * (log_std + HALF_LOG_2PI + 0.5), rtol=1e-6)
     assert pi.kl_divergence(pi) == 0.0
-    _, fused = pi.sample_and_log_prob(seed=key())
+    _, fused = pi.sample_and_log_prob(seed=new_key())
     assert abs(float(fused) + SIZE * (log_std + HALF_LOG_2PI)) < 50  # three squared normal numbers at most
 
 
@@ -74,7 +61,10 @@ def test_diagonal_normal_at_extreme_scales(mean, log_std):
 )
 def test_diagonal_kl_at_extreme_scales(p, q, expected):
     """KL of a point against a plain is log(q / p) - 1/2; the other way round it overflows to +inf, not NaN."""
-    narrow, wide = DiagonalNormal(full(0.0), full(p)), DiagonalNormal(full(0.0), full(q))
+    narrow, wide = (
+        distributions.DiagonalNormal(full(0.0), full(p)),
+        distributions.DiagonalNormal(full(0.0), full(q)),
+    )
     np.testing.assert_allclose(narrow.kl_divergence(wide), SIZE * expected, rtol=1e-6)
     assert wide.kl_divergence(narrow) > 1e30
 
@@ -86,18 +76,18 @@ def test_tanh_normal_far_out(mean, low_high):
     low, high = low_high
 
     def entropy(mean):
-        return TanhNormal(mean, full(0.0), low, high).entropy()
+        return distributions.TanhNormal(mean, full(0.0), low, high).entropy()
 
     value, gradient = jax.value_and_grad(entropy)(full(mean))
     expected = HALF_LOG_2PI + 0.5 + np.log((high - low) / 2) + 2 * np.log(2) - 2 * abs(mean)
     np.testing.assert_allclose(value, SIZE * expected, rtol=1e-6)
     np.testing.assert_allclose(gradient, -2 * np.sign(mean) * np.ones(SIZE), rtol=1e-5)
-    sample, fused = TanhNormal(full(mean), full(0.0), low, high).sample_and_log_prob(seed=key())
+    sample, fused = distributions.TanhNormal(full(mean), full(0.0), low, high).sample_and_log_prob(seed=new_key())
     np.testing.assert_allclose(sample, high if mean > 0 else low, rtol=1e-6)
     assert abs(float(fused) + SIZE * expected) < 50
 
 
-@pytest.mark.parametrize("family", [Categorical, Softmax, Greedy])
+@pytest.mark.parametrize("family", [distributions.Categorical, distributions.Softmax, distributions.Greedy])
 def test_categorical_at_extreme_logits(family):
     """Logits +-1e30 give one-hot, entropy 0, and gradients without NaN."""
     logits = jnp.array([1e30, -1e30, 0.0])
@@ -105,7 +95,7 @@ def test_categorical_at_extreme_logits(family):
     np.testing.assert_array_equal(pi.probs, [1, 0, 0])
     assert pi.entropy() == 0.0
     assert pi.log_prob(jnp.int32(0)) == 0.0
-    assert pi.sample(seed=key()) == 0
+    assert pi.sample(seed=new_key()) == 0
     uniform = family(jnp.full(3, -1e30))
     np.testing.assert_allclose(uniform.probs, 1 / 3, rtol=1e-6)
     gradient = jax.grad(lambda x: family(x).kl_divergence(family(jnp.ones(3))))(jnp.full(3, 1e30))
@@ -143,13 +133,13 @@ def results(build, actions_in_box=False, largest=np.inf):
         if actions_in_box:  # any finite number -> the box, the bounds included
             action = jnp.clip(action, pi.low, pi.high)
         elif jnp.issubdtype(pi.dtype, jnp.integer):
-            action = pi.sample(seed=key(7))
+            action = pi.sample(seed=new_key(7))
         values, slopes = [], []
         for density in densities:
             value, gradient = jax.value_and_grad(density, argnums=(0, 1))(parameters, other, action)
             values.append(value)
             slopes += [jnp.where(jnp.abs(value) < largest, leaf, 0.0) for leaf in jax.tree.leaves(gradient)]
-        drawn = pi.sample_and_log_prob(seed=key())
+        drawn = pi.sample_and_log_prob(seed=new_key())
         return (values, drawn, pi.mode(), pi.log_prob(drawn[0])), slopes
 
     return jax.jit(everything)
@@ -192,22 +182,28 @@ def test_finite_logits_give_no_nan(name, parameters, other):
 
 def test_full_covariance_kl_at_far_apart_scales():
     """sum log ratio down to 1e-8, where 1 + (ratio - 1) would round to 0."""
-    one, other = MultivariateNormal(jnp.zeros(1), jnp.eye(1) * 1e-8), MultivariateNormal(jnp.zeros(1), jnp.eye(1))
+    one, other = (
+        distributions.MultivariateNormal(jnp.zeros(1), jnp.eye(1) * 1e-8),
+        distributions.MultivariateNormal(jnp.zeros(1), jnp.eye(1)),
+    )
     np.testing.assert_allclose(one.kl_divergence(other), 17.920680743952367, rtol=1e-6)
 
 
 def test_nan_actions_have_nan_densities():
-    for pi in (DiagonalNormal(jnp.zeros(1), jnp.zeros(1)), TanhNormal(jnp.zeros(1), jnp.zeros(1))):
+    for pi in (
+        distributions.DiagonalNormal(jnp.zeros(1), jnp.zeros(1)),
+        distributions.TanhNormal(jnp.zeros(1), jnp.zeros(1)),
+    ):
         assert jnp.isnan(pi.log_prob(jnp.asarray([jnp.nan])))
 
 
 def test_softmax_gradients_at_tiny_temperatures():
     for temperature in (0.0, 1e-30, 1e-3, 1e30):
-        slope = jax.grad(lambda t: Softmax(jnp.asarray([1.0, 2.0, 3.0]), t).entropy())(temperature)
+        slope = jax.grad(lambda t: distributions.Softmax(jnp.asarray([1.0, 2.0, 3.0]), t).entropy())(temperature)
         assert jnp.isfinite(slope)
 
 
 def test_softmax_gradients_when_a_forbidden_action_is_far_better():
     mask = jnp.asarray([True, False, False])
-    slope = jax.grad(lambda t: Softmax(jnp.asarray([-1e4, 0.0, 0.0]), t, mask).log_prob(0))(1.3e-32)
+    slope = jax.grad(lambda t: distributions.Softmax(jnp.asarray([-1e4, 0.0, 0.0]), t, mask).log_prob(0))(1.3e-32)
     assert slope == 0

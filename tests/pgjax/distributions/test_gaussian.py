@@ -9,17 +9,13 @@ from jax.test_util import check_grads
 
 from pgjax.distributions import DiagonalNormal, MultivariateNormal, TanhNormal
 from tests.deep import deep, deep_except
+from tests.pgjax.distributions.families import new_key
 
 MEAN = np.array([[0.3, -1.0], [2.0, 0.1], [-0.5, 4.0]], np.float32)
 LOG_STD = np.array([[-1.0, 0.5], [0.2, -2.0], [1.0, 0.0]], np.float32)
 ACTION = np.array([[0.1, 0.2], [1.5, 0.0], [0.4, 3.0]], np.float32)
 LOW, HIGH = np.array([-2.0, 0.1], np.float32), np.array([1.0, 0.3], np.float32)
 STDS = (1e-3, 1e-2, 0.1, 0.5, 1.0, 1.9, 2.1, 5.0, 30.0, 1e3)
-
-
-def key(number=0):
-    """Return a fixed key."""
-    return jax.random.key(number)
 
 
 def one(mean, std=1.0, low=-1.0, high=1.0, dtype=jnp.float32):
@@ -60,7 +56,7 @@ def test_log_std_without_batch_is_shared():
     assert shared.batch_shape == (3,)
     assert shared.log_std.shape == (3, 2)
     np.testing.assert_array_equal(shared.log_prob(ACTION), repeated.log_prob(ACTION))
-    np.testing.assert_array_equal(shared.sample(seed=key()), repeated.sample(seed=key()))
+    np.testing.assert_array_equal(shared.sample(seed=new_key()), repeated.sample(seed=new_key()))
 
 
 def test_multivariate_log_prob_and_entropy_equal_scipy():
@@ -105,7 +101,7 @@ def test_samples_are_location_plus_scale_times_noise():
     """At a fixed key d sample / d mean is 1 and d sample / d log_std is sample - mean."""
 
     def draw(mean, log_std):
-        return DiagonalNormal(mean, log_std).sample(seed=key())
+        return DiagonalNormal(mean, log_std).sample(seed=new_key())
 
     sample, tangent = jax.jvp(draw, (MEAN, LOG_STD), (np.ones_like(MEAN), np.ones_like(MEAN)))
     np.testing.assert_allclose(tangent, 1.0 + sample - MEAN, rtol=1e-4, atol=1e-5)
@@ -151,10 +147,10 @@ def test_tanh_samples_stay_inside(dtype, low, high):
     mean = jnp.array([[-1e4], [-9.0], [-3.0], [0.0], [3.0], [9.0], [1e4]], dtype)
     box = (jnp.float32(low), jnp.float32(high))
     pi = TanhNormal(mean, jnp.ones_like(mean), *box)
-    actions = np.float32(jnp.concatenate([pi.sample(seed=key(), sample_shape=3000), pi.mode()[None]]))
+    actions = np.float32(jnp.concatenate([pi.sample(seed=new_key(), sample_shape=3000), pi.mode()[None]]))
     assert (actions >= box[0]).all()
     assert (actions <= box[1]).all()
-    assert np.isfinite(pi.log_prob(pi.sample(seed=key(), sample_shape=100))).all()
+    assert np.isfinite(pi.log_prob(pi.sample(seed=new_key(), sample_shape=100))).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", deep("bfloat16"), deep("float16")])
@@ -163,7 +159,7 @@ def test_tanh_fused_log_prob_is_exact_where_saturated(dtype):
     std = jnp.exp(jnp.asarray(-2.0, dtype)).astype(jnp.float32)
     for mean in (20.0, -20.0, 1e4):
         pi = TanhNormal(jnp.full((1,), mean, dtype), jnp.full((1,), -2.0, dtype))
-        _, fused = pi.sample_and_log_prob(seed=key(), sample_shape=4000)
+        _, fused = pi.sample_and_log_prob(seed=new_key(), sample_shape=4000)
         expected = -scipy.stats.norm.entropy(0, std) - 2 * (np.log(2) - abs(float(pi.loc[0])))
         sigma = np.std(fused) / np.sqrt(4000)  # the fused log_prob is right on average, within 5 sigma
         assert abs(np.mean(np.float64(fused)) - expected) < 5 * sigma + 1e-6 * abs(expected)

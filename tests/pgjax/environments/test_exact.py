@@ -262,7 +262,7 @@ def test_an_endless_chance_of_rewards_of_both_signs_is_minus_infinity():
 
 
 def test_corridor_fixed_point_of_the_per_step_mean_is_wrong():
-    """A loss averaged over an episode's steps weights short episodes more and settles at .611."""
+    """A loss averaged over an episode's steps weights short episodes more and settles at .61114."""
     corridor = envs.short_corridor()
 
     @jax.jit

@@ -52,7 +52,7 @@ def test_corridor_mean_and_variance_at_one_half(baseline, variance, float64):
 def test_corridor_optimal_baseline(float64):
     corridor = envs.short_corridor()
     best = envs.optimal_baseline(corridor, EVEN)
-    assert float(best) == pytest.approx(-37 / 3, abs=1e-9)  # the chapter's -12.36 costs 2e-3 more
+    assert float(best) == pytest.approx(-37 / 3, abs=1e-9)
     least = envs.reinforce_moments(corridor, EVEN, baseline=best).total_variance
     for shift in (-0.1, 0.1):
         assert envs.reinforce_moments(corridor, EVEN, baseline=best + shift).total_variance > least

@@ -10,6 +10,7 @@ import pytest
 
 import pgjax
 from pgjax import maximizers
+from tests.deep import deep
 
 FEW_POINTS = maximizers.random_search(num_samples=16)
 MAXIMIZERS = {
@@ -31,7 +32,8 @@ MAXIMIZERS = {
     ),
     "best of n": (maximizers.best_of_n(), 1),
 }
-each_maximizer = pytest.mark.parametrize("name", MAXIMIZERS)
+SIMILAR = ("grid", "uniform", "sgd", "hybrid")  # to another one: its settings, or two of them together
+each_maximizer = pytest.mark.parametrize("name", [deep(x) if x in SIMILAR else x for x in MAXIMIZERS])
 
 BOX = pgjax.Box([0.5, -3.0, 2.0], [1.5, -1.0, 2.5])  # no bound at 0, no two widths alike
 CUBE = pgjax.Box([-1.0] * 3, [1.0] * 3)

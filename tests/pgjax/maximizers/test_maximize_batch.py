@@ -46,14 +46,15 @@ def test_a_batch_is_maximize_for_each_state(name):
 @pytest.mark.parametrize("block_size", [None, 1, deep(7), deep(100)])
 def test_the_block_size_changes_nothing(block_size):
     maximizer, num_steps = MAXIMIZERS["cem"]
-    solve = functools.partial(pgjax.maximize_batch, num_steps=num_steps)
-    arguments = (hilly, TARGETS, BOX, maximizer)
-    chex.assert_trees_all_close(
-        solve(jax.random.key(1), *arguments, block_size=block_size),
-        solve(jax.random.key(1), *arguments, block_size=3),
-        rtol=1e-3,
-        atol=1e-5,
-    )
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def solve(key, block_size):
+        return pgjax.maximize_batch(
+            key, hilly, TARGETS, BOX, maximizer, num_steps=num_steps, block_size=block_size
+        )
+
+    blocks, threes = (solve(jax.random.key(1), size) for size in (block_size, 3))
+    chex.assert_trees_all_close(blocks, threes, rtol=1e-3, atol=1e-5)
 
 
 def test_several_initial_actions_for_each_state_as_an_array_or_a_policys_samples(key):

@@ -16,17 +16,11 @@ from pgjax import problems
 from pgjax.problems import critics
 from pgjax.problems.arm import tool_pose, tool_pose_jacobian
 from tests.deep import deep
+from tests.pgjax.problems.exact import in_float64
 
 DATA = Path(critics.__file__).parent / "data"
 KINDS = itertools.product(critics.ACTIVATIONS, critics.WIDTHS, critics.STAGES)
 NAMES = [critics.fitted_critic_name(*kind) for kind in KINDS]
-
-
-def in_float64(problem, actions):
-    """Values of actions `[B, K, N]`."""
-    with jax.enable_x64(True):
-        states = np.asarray(problem.states, np.float64)
-        return np.asarray(jax.jit(jax.vmap(jax.vmap(problem.objective, (None, 0))))(states, np.asarray(actions)))
 
 
 def check_brackets(problem, rng):

@@ -9,6 +9,7 @@ from scipy import optimize
 import pgjax
 from pgjax import problems
 from tests.deep import deep, deep_except
+from tests.pgjax.problems.exact import in_float64
 
 BOX = pgjax.Box([-3.0, 0.5], [-1.0, 6.0])
 MAKE = {
@@ -19,13 +20,6 @@ MAKE = {
         key, *args, curvature="indefinite", **kwargs
     ),
 }
-
-
-def in_float64(problem, actions):
-    """Values of actions `[B, K, N]`."""
-    with jax.enable_x64(True):
-        states = np.asarray(problem.states, np.float64)
-        return np.asarray(jax.jit(jax.vmap(jax.vmap(problem.objective, (None, 0))))(states, np.asarray(actions)))
 
 
 @pytest.mark.parametrize("num_dims", [deep(1), 24])
