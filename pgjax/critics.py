@@ -102,7 +102,7 @@ class BoxCritic(nn.Module):
 
     def _head(self, size: int, name: str, features: Array, gain: float = VALUE_GAIN) -> Array:
         """A linear head's output, in at least float32."""
-        (output,) = widen(dense(size, name, self.initialization, gain, self.param_dtype)(features))
+        (output,) = widen(dense(self, size, name, features, gain))
         return output
 
     def _features(self, state: Array) -> Array:

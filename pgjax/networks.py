@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from pgjax.checks import check_choice
 from pgjax.distributions import Categorical, DiagonalNormal, MultiCategorical, MultivariateNormal, TanhNormal
 from pgjax.types import Array, Box, DTypeLike
 
@@ -47,7 +48,7 @@ class MLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         check_sizes("hidden_sizes", self.hidden_sizes)
         for i, size in enumerate(self.hidden_sizes):
-            x = self.activation(dense(size, f"dense_{i}", self.initialization, 2.0**0.5, self.param_dtype)(x))
+            x = self.activation(dense(self, size, f"dense_{i}", x, 2.0**0.5))
         return x
 
 
@@ -85,7 +86,7 @@ class GaussianPolicy(nn.Module):
     def __call__(self, observation: Array) -> DiagonalNormal | MultivariateNormal | TanhNormal:
         self._check()
         features = torso_features(self, observation)
-        mean = self._head(self.action_size, "mean", features)
+        mean = dense(self, self.action_size, "mean", features, POLICY_GAIN)
         log_std = self._spread(self.action_size, "log_std", features)
         if self.log_std_bounds is not None:
             log_std = jnp.clip(log_std, *self.log_std_bounds)
@@ -97,18 +98,15 @@ class GaussianPolicy(nn.Module):
             return TanhNormal(mean, log_std, self.box.low, self.box.high)
         return DiagonalNormal(mean, log_std)
 
-    def _head(self, size: int, name: str, features: Array) -> Array:
-        return dense(size, name, self.initialization, POLICY_GAIN, self.param_dtype)(features)
-
     def _spread(self, size: int, name: str, features: Array) -> Array:
         if self.std == "per_state":
-            return self._head(size, name, features)
+            return dense(self, size, name, features, POLICY_GAIN)
         return self.param(name, nn.initializers.zeros_init(), (size,), self.param_dtype)
 
     def _check(self) -> None:
         check_sizes("action_size", (self.action_size,))
-        _check_choice("std", self.std, ("shared", "per_state"))
-        _check_choice("covariance", self.covariance, ("diagonal", "full"))
+        check_choice("std", self.std, ("shared", "per_state"))
+        check_choice("covariance", self.covariance, ("diagonal", "full"))
         if not isinstance(self.box, Box | None):
             raise ValueError(f"box must be a pgjax.Box(low, high) or None; got {self.box!r}")
         if self.box is not None and self.box.num_dims != self.action_size:
@@ -147,7 +145,7 @@ class CategoricalPolicy(nn.Module):
         sizes = cast(tuple[int, ...], self.num_actions if several else (self.num_actions,))
         check_sizes("num_actions", sizes)
         features = torso_features(self, observation)
-        logits = dense(sum(sizes), "logits", self.initialization, POLICY_GAIN, self.param_dtype)(features)
+        logits = dense(self, sum(sizes), "logits", features, POLICY_GAIN)
         if not several:
             return Categorical(logits, cast(Array | None, mask))
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
@@ -167,8 +165,7 @@ class ValueNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, observation: Array) -> Array:
-        features = torso_features(self, observation)
-        return dense(1, "value", self.initialization, VALUE_GAIN, self.param_dtype)(features)[..., 0]
+        return dense(self, 1, "value", torso_features(self, observation), VALUE_GAIN)[..., 0]
 
 
 class QValues(nn.Module):
@@ -184,8 +181,7 @@ class QValues(nn.Module):
     @nn.compact
     def __call__(self, observation: Array) -> Array:
         check_sizes("num_actions", (self.num_actions,))
-        features = torso_features(self, observation)
-        return dense(self.num_actions, "values", self.initialization, VALUE_GAIN, self.param_dtype)(features)
+        return dense(self, self.num_actions, "values", torso_features(self, observation), VALUE_GAIN)
 
 
 class QNetwork(nn.Module):
@@ -219,7 +215,7 @@ class QNetwork(nn.Module):
         x = self.activation(_row(of_state, ndim) + _row(of_action, ndim))
         if rest:
             x = MLP(tuple(rest), self.activation, self.initialization, self.param_dtype, name="torso")(x)
-        return dense(1, "value", self.initialization, VALUE_GAIN, self.param_dtype)(x)[..., 0]
+        return dense(self, 1, "value", x, VALUE_GAIN)[..., 0]
 
 
 def torso_features(module: nn.Module, observation: Array) -> Array:
@@ -230,12 +226,14 @@ def torso_features(module: nn.Module, observation: Array) -> Array:
     return MLP(**{field: getattr(module, field) for field in fields}, name="torso")(observation)
 
 
-def dense(size: int, name: str, initialization: Initialization, gain: float, param_dtype: DTypeLike) -> nn.Dense:
-    return nn.Dense(size, kernel_init=_kernel_init(initialization, gain), param_dtype=param_dtype, name=name)
+def dense(module: nn.Module, size: int, name: str, x: Array, gain: float) -> Array:
+    """A dense layer of the module, with its initialization and dtype, applied to `[..., F]`: `[..., size]`."""
+    kernel_init = _kernel_init(module.initialization, gain)
+    return nn.Dense(size, kernel_init=kernel_init, param_dtype=module.param_dtype, name=name)(x)
 
 
 def _kernel_init(initialization: Initialization, gain: float) -> nn.initializers.Initializer:
-    _check_choice("initialization", initialization, ("lecun", "orthogonal"))
+    check_choice("initialization", initialization, ("lecun", "orthogonal"))
     return nn.initializers.orthogonal(gain) if initialization == "orthogonal" else nn.initializers.lecun_normal()
 
 
@@ -259,8 +257,3 @@ def check_sizes(name: str, sizes: tuple[int, ...]) -> None:
     )
     if not whole or not sizes or min(sizes) < 1:
         raise ValueError(f"{name} must be a tuple of positive integers, at least one; got {sizes!r}")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}; got {value!r}")

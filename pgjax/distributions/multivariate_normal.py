@@ -7,11 +7,11 @@ from jax.scipy.linalg import solve_triangular
 
 from pgjax import noise
 from pgjax.distributions import base
-from pgjax.distributions.normal import HALF_LOG_2PI, standard_log_density
-from pgjax.types import Array, ArrayLike, Key, Shape
+from pgjax.distributions.normal import HALF_LOG_2PI, LocationScale, standard_log_density
+from pgjax.types import Array, ArrayLike, Key
 
 
-class MultivariateNormal(base.Distribution):
+class MultivariateNormal(LocationScale):
     """Gaussian with mean mu and covariance Sigma = L L^T.
 
     log p(a) = -|L^-1 (a - mu)|^2 / 2 - sum_i log |L_ii| - (N / 2) log(2 pi)
@@ -29,7 +29,6 @@ class MultivariateNormal(base.Distribution):
 
     _fields = ("loc", "scale_tril")
     _field_ndims = (1, 2)
-    loc: Array
     scale_tril: Array
 
     def __init__(self, mean: ArrayLike, scale_tril: ArrayLike):
@@ -43,16 +42,6 @@ class MultivariateNormal(base.Distribution):
                 f"{self.loc.shape}; got {tril.shape}"
             )
         self.scale_tril = jnp.tril(tril)
-
-    @property
-    def event_shape(self) -> Shape:
-        """`(N,)`."""
-        return self.loc.shape[-1:]
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The parameters' dtype, which samples have."""
-        return base.common_dtype(self.loc.dtype, self.scale_tril.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         return self._sample_n_and_log_prob(key, n)[0]

@@ -13,7 +13,23 @@ from pgjax.types import Array, ArrayLike, Key, Shape
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class DiagonalNormal(base.Distribution):
+class LocationScale(base.Distribution):
+    """What the Gaussian families share: the first field is the location `[..., N]`, the second the scale."""
+
+    loc: Array
+
+    @property
+    def event_shape(self) -> Shape:
+        """`(N,)`."""
+        return self.loc.shape[-1:]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The parameters' dtype, which samples have."""
+        return base.common_dtype(self.loc.dtype, getattr(self, self._fields[1]).dtype)
+
+
+class DiagonalNormal(LocationScale):
     """Gaussian with mean mu and standard deviations sigma = exp(log_std), one for each action dimension.
 
     log p(a) = sum_i [ -(a_i - mu_i)^2 / (2 sigma_i^2) - log sigma_i - log(2 pi) / 2 ]
@@ -34,21 +50,10 @@ class DiagonalNormal(base.Distribution):
 
     _fields = ("loc", "log_std")
     _field_ndims = (1, 1)
-    loc: Array
     log_std: Array
 
     def __init__(self, mean: ArrayLike, log_std: ArrayLike):
         self.loc, self.log_std = gaussian_parameters(mean, log_std)
-
-    @property
-    def event_shape(self) -> Shape:
-        """`(N,)`."""
-        return self.loc.shape[-1:]
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The parameters' dtype, which samples have."""
-        return base.common_dtype(self.loc.dtype, self.log_std.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         loc, log_std = base.widen(self.loc, self.log_std)

@@ -14,6 +14,7 @@ from pgjax import noise
 from pgjax.distributions import base
 from pgjax.distributions.normal import (
     HALF_LOG_2PI,
+    LocationScale,
     gaussian_kl,
     gaussian_parameters,
     over_std,
@@ -23,7 +24,7 @@ from pgjax.distributions.normal import (
 from pgjax.types import Array, ArrayLike, Key, Shape
 
 
-class TanhNormal(base.Distribution):
+class TanhNormal(LocationScale):
     """a = low + (high - low) (1 + tanh u) / 2 with u ~ Normal(mu, sigma = exp(log_std)), each dimension alone.
 
     log p(a) = log Normal(u; mu, sigma) - sum_i [ log((high_i - low_i) / 2) + log(1 - tanh(u_i)^2) ]
@@ -44,7 +45,6 @@ class TanhNormal(base.Distribution):
 
     _fields = ("loc", "log_std", "low", "high")
     _field_ndims = (1, 1, 1, 1)
-    loc: Array
     log_std: Array
     low: Array
     high: Array
@@ -56,16 +56,6 @@ class TanhNormal(base.Distribution):
         self.high = _bound("high", high, self.loc.shape, dtype)
         if _known(self.low, self.high) and not np.all(np.asarray(self.low) < np.asarray(self.high)):
             raise ValueError(f"low must be below high in every dimension; got low={low}, high={high}")
-
-    @property
-    def event_shape(self) -> Shape:
-        """`(N,)`."""
-        return self.loc.shape[-1:]
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The parameters' dtype, which samples have."""
-        return base.common_dtype(self.loc.dtype, self.log_std.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         return self._squash(self._sample_pre_squash(key, n)[0])

@@ -23,10 +23,8 @@ def hedge(*, learning_rate: ArrayLike, temperature: ArrayLike = 0.0) -> Dynamics
         Piliouras (2018), Multiplicative weights update in zero-sum games; with entropy: Cen, Wei & Chi (2021),
         Fast policy extragradient methods for competitive games with entropy regularization.
     """
-    rate, temperature = (
-        as_setting("learning_rate", learning_rate, positive=True),
-        as_setting("temperature", temperature),
-    )
+    rate = as_setting("learning_rate", learning_rate, positive=True)
+    temperature = as_setting("temperature", temperature)
 
     def step(state, values):
         log_strategy = finite(state.log_strategy)

@@ -31,10 +31,8 @@ def magnetic_mirror_descent(
     Reference: Sokota et al. (2023), A unified approach to reinforcement learning, quantal response equilibria, and
         two-player zero-sum games.
     """
-    rate, temperature = (
-        as_setting("learning_rate", learning_rate, positive=True),
-        as_setting("temperature", temperature),
-    )
+    rate = as_setting("learning_rate", learning_rate, positive=True)
+    temperature = as_setting("temperature", temperature)
     log_magnet = _log_magnet(magnet)
 
     def step(state, values):
@@ -59,10 +57,8 @@ def moving_magnet_descent(*, learning_rate: ArrayLike, temperature: ArrayLike, m
     Raises: ValueError: a setting out of range.
     Reference: Sokota et al. (2023), as for `magnetic_mirror_descent`, on moving the magnet.
     """
-    rate, temperature = (
-        as_setting("learning_rate", learning_rate, positive=True),
-        as_setting("temperature", temperature),
-    )
+    rate = as_setting("learning_rate", learning_rate, positive=True)
+    temperature = as_setting("temperature", temperature)
     magnet_rate = as_setting("magnet_rate", magnet_rate, highest=1.0)
 
     def init(log_strategy, values):

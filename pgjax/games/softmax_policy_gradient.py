@@ -26,10 +26,8 @@ def softmax_policy_gradient(*, learning_rate: ArrayLike, temperature: ArrayLike 
         constants of motion: Mertikopoulos, Papadimitriou & Piliouras (2018), Cycles in adversarial regularized
         learning.
     """
-    rate, temperature = (
-        as_setting("learning_rate", learning_rate, positive=True),
-        as_setting("temperature", temperature),
-    )
+    rate = as_setting("learning_rate", learning_rate, positive=True)
+    temperature = as_setting("temperature", temperature)
 
     def step(state, values):
         strategy = jnp.exp(state.log_strategy)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pgjax.checks import check_count
+from pgjax.checks import check_choice, check_count
 from pgjax.materialize import materialize
 from pgjax.problems.base import Problem
 from pgjax.types import Array, Box, Key
@@ -97,7 +97,7 @@ def pose_objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Arra
 
     if not orientation_weight_m2 >= 0:
         raise ValueError(f"orientation_weight_m2 must not be negative; got {orientation_weight_m2}")
-    _check_robot(robot)
+    check_choice("robot", robot, _DH)
 
     @jax.custom_jvp
     def objective(state: Array, action: Array) -> Array:
@@ -156,7 +156,7 @@ def forward_kinematics(angles_rad: Array, robot: Robot = "ur5e") -> tuple[Array,
     angles_rad = jnp.asarray(angles_rad)
     if angles_rad.shape[-1:] != (6,):
         raise ValueError(f"angles_rad must have shape [..., 6]; got {angles_rad.shape}")
-    _check_robot(robot)
+    check_choice("robot", robot, _DH)
     position, *axes = _chain(_base(angles_rad), *_turns(angles_rad), robot)[-1]
     return jnp.stack(position, -1), jnp.stack([jnp.stack(axis, -1) for axis in axes], -1)
 
@@ -165,11 +165,6 @@ def link_lengths_m(robot: Robot) -> np.ndarray:
     """Distance from each joint's origin to the next one's, the last to the tool, shape `[6]`."""
     a_m, d_m, _ = _DH[robot]
     return np.hypot(a_m, d_m)
-
-
-def _check_robot(robot: str) -> None:
-    if robot not in _DH:
-        raise ValueError(f"robot must be one of {tuple(_DH)}; got {robot!r}")
 
 
 def _turns(angles_rad: Any) -> tuple[Vector, Vector]:

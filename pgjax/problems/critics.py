@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
-from pgjax.checks import check_count
+from pgjax.checks import check_choice, check_count
 from pgjax.networks import QNetwork
 from pgjax.problems.base import Problem, as_floating
 from pgjax.types import Array, Box, Params
@@ -87,13 +87,9 @@ def fitted_critic(
     Raises: ValueError: a setting that is not one of these.
     Cost: see `QNetwork`.
     """
-    for name, value, choices in (
-        ("activation", activation, tuple(ACTIVATIONS)),
-        ("width", width, WIDTHS),
-        ("stage", stage, STAGES),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {choices}; got {value!r}")
+    check_choice("activation", activation, ACTIVATIONS)
+    check_choice("width", width, WIDTHS)
+    check_choice("stage", stage, STAGES)
     return critic_problem(fitted_critic_name(activation, width, stage), num_states)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pgjax.checks import check_count
+from pgjax.checks import check_choice, check_count
 from pgjax.problems.base import Problem, as_floating, box_or_cube, from_cube, to_cube
 from pgjax.types import Array, Box, Key
 
@@ -68,8 +68,7 @@ def separable(
     """
     check_count("num_states", num_states)
     check_count("num_dims", num_dims)
-    if function not in _FUNCTIONS:
-        raise ValueError(f"function must be one of {tuple(_FUNCTIONS)}; got {function!r}")
+    check_choice("function", function, _FUNCTIONS)
     term, scale = _FUNCTIONS[function]
     box = box_or_cube(box, num_dims)
     states = jax.random.uniform(key, (num_states, num_dims), minval=-_MAX_SHIFT, maxval=_MAX_SHIFT)
