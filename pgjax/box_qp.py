@@ -14,6 +14,8 @@ import numpy as np
 from pgjax.distributions.base import as_float_array, widen
 from pgjax.types import Array, ArrayLike, Box
 
+__all__ = ["box_quadratic_argmax"]
+
 # A guard against cycles of rounding: of 240,000 random problems with condition numbers up to 1e6, in float32 and
 # float64 and up to 8 dimensions, none took more than 2 N + 4.
 _MAX_ITERATIONS_PER_DIM = 8

@@ -18,6 +18,23 @@ from pgjax.checks import check_choice
 from pgjax.distributions import Categorical, DiagonalNormal, MultiCategorical, MultivariateNormal, TanhNormal
 from pgjax.types import Array, Box, DTypeLike
 
+__all__ = [
+    "MLP",
+    "POLICY_GAIN",
+    "VALUE_GAIN",
+    "Activation",
+    "CategoricalPolicy",
+    "GaussianPolicy",
+    "Initialization",
+    "QNetwork",
+    "QValues",
+    "ValueNetwork",
+    "check_sizes",
+    "dense",
+    "scale_tril",
+    "torso_features",
+]
+
 Activation: TypeAlias = Callable[[Array], Array]
 Initialization: TypeAlias = Literal["lecun", "orthogonal"]
 
@@ -252,6 +269,7 @@ def _row(array: Array, ndim: int) -> Array:
 
 
 def check_sizes(name: str, sizes: tuple[int, ...]) -> None:
+    """Raise ValueError unless these are positive integers, at least one, in a tuple."""
     whole = isinstance(sizes, tuple) and all(
         isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in sizes
     )

@@ -19,6 +19,8 @@ from jax.extend import random as jax_extend_random
 from pgjax.materialize import materialize
 from pgjax.types import Array, DTypeLike, Key, Shape
 
+__all__ = ["normal", "scan_keys", "split", "uniform"]
+
 # Up to this many numbers (one action's), a buffer of their own costs more than it saves.
 _MAX_FUSED = 32
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from pgjax.networks import CategoricalPolicy, GaussianPolicy
 from pgjax.types import Array, ArrayLike, Key, Params
 
+__all__ = ["distribution", "entropy", "kl_divergence", "log_prob", "mode", "sample", "sample_and_log_prob"]
+
 # Rows whose activations still fit in a CPU's caches; more at once page in fresh memory at every call.
 _MAX_BLOCK_ROWS = 4096
 _MIN_BLOCK_ROWS = 1024

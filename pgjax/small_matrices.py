@@ -6,6 +6,8 @@ import jax.numpy as jnp
 
 from pgjax.types import Array
 
+__all__ = ["modified_cholesky", "solve_lower", "solve_upper"]
+
 
 def modified_cholesky(matrix: Array) -> Array:
     """L with L L^T = A + E: E is zero where A is safely positive definite, else a diagonal that makes it so.

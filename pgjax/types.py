@@ -8,6 +8,8 @@ import jax
 import jax.typing
 import numpy as np
 
+__all__ = ["Array", "ArrayLike", "Box", "DTypeLike", "Key", "Params", "Shape"]
+
 Array: TypeAlias = jax.Array
 ArrayLike: TypeAlias = jax.typing.ArrayLike
 DTypeLike: TypeAlias = jax.typing.DTypeLike

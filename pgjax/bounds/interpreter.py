@@ -11,7 +11,8 @@ import jax.extend as jex
 import jax.numpy as jnp
 
 from pgjax.bounds.elementary import ELEMENTARY, kink, power, reciprocal
-from pgjax.bounds.forms import Bilinear, Elementwise, Enclosure, Hull, Interval, Linear
+from pgjax.bounds.enclosures import Enclosure, Interval
+from pgjax.bounds.operations import Bilinear, Elementwise, Hull, Linear
 from pgjax.types import Array
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from pgjax.bounds.forms import Enclosure, Interval, box_enclosure, keep
+from pgjax.bounds.enclosures import Enclosure, Interval, box_enclosure, keep
 from pgjax.bounds.interpreter import enclose
 from pgjax.types import Array
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pgjax.checks import check_count
 from pgjax.distributions import DiagonalNormal, MultivariateNormal
-from pgjax.environments.tabular import as_numbers, check_number, in_range
+from pgjax.environments.checks import as_numbers, check_number, in_range
 from pgjax.types import Array, ArrayLike, Key
 
 _SYMMETRY_TOLERANCE = 1e-6

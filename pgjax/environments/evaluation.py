@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from pgjax.checks import check_count
-from pgjax.environments.tabular import TabularMDP, as_fraction, check_policy, on_device
+from pgjax.environments.checks import as_fraction
+from pgjax.environments.tabular import TabularMDP, check_policy, on_device
 from pgjax.types import Array, ArrayLike
 
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from pgjax.environments.tabular import TabularMDP, check_number, tabular_mdp
+from pgjax.environments.checks import check_number
+from pgjax.environments.tabular import TabularMDP, tabular_mdp
 from pgjax.types import Array, ArrayLike
 
 _NUM_CELLS = 5

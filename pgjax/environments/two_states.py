@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pgjax.environments.tabular import TabularMDP, check_number, tabular_mdp
+from pgjax.environments.checks import check_number
+from pgjax.environments.tabular import TabularMDP, tabular_mdp
 
 
 def two_aliased_states(reward: float = 1.0, *, initial: npt.ArrayLike = (0.5, 0.5)) -> TabularMDP:
