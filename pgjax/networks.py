@@ -47,7 +47,7 @@ VALUE_GAIN = 1.0
 class MLP(nn.Module):
     """Dense layers, the activation after each.
 
-    Args (fields):
+    Args:
         hidden_sizes: width of each layer, at least one.
         activation: elementwise function.
         initialization: of the kernels: "lecun" (normal, variance 1 / fan-in) or "orthogonal" (gain sqrt 2).
@@ -72,7 +72,7 @@ class MLP(nn.Module):
 class GaussianPolicy(nn.Module):
     """Gaussian policy: features, a linear head for the mean, and log_std shared by all states or from a head.
 
-    Args (fields):
+    Args:
         action_size: N.
         hidden_sizes, activation, initialization: of the torso, see `MLP`.
         std: "shared" (parameters, starting at 0) or "per_state" (a linear head).
@@ -85,7 +85,9 @@ class GaussianPolicy(nn.Module):
 
     Called with observations `[..., D]`, returns a `DiagonalNormal`, `MultivariateNormal` or `TanhNormal` with
     batch shape `[...]`. Hashable, so fine as a static argument of `jit`.
-    Raises: ValueError: a setting that is not one of these, a box of other than N dimensions.
+
+    Raises:
+        ValueError: a setting that is not one of these, a box of other than N dimensions.
     """
 
     action_size: int
@@ -139,7 +141,7 @@ class GaussianPolicy(nn.Module):
 class CategoricalPolicy(nn.Module):
     """Categorical policy over one choice (`num_actions` an int) or several independent ones (a tuple).
 
-    Args (fields):
+    Args:
         num_actions: A, or (A_1, ..., A_F).
         hidden_sizes, activation, initialization, torso, param_dtype: as in `GaussianPolicy`.
 
@@ -207,10 +209,13 @@ class QNetwork(nn.Module):
     The first layer adds state and action features, W_s s + W_a a + b, which is the dense layer of [s, a]
     (one kernel `[D + N, H]`). Under `vmap` over actions alone, the state's half is computed once per state.
 
-    Args (fields): hidden_sizes, activation, initialization, param_dtype, as in `MLP`.
+    Args:
+        hidden_sizes, activation, initialization, param_dtype: as in `MLP`.
 
     Called with states `[..., D]` and actions `[..., N]` whose batch shapes broadcast, returns `[...]`.
-    Cost: 2 H_1 (D + N) + 2 sum H_i H_(i+1) + 2 H_L floating-point operations.
+
+    Cost:
+        2 H_1 (D + N) + 2 sum H_i H_(i+1) + 2 H_L floating-point operations.
     """
 
     hidden_sizes: tuple[int, ...] = (64, 64)

@@ -35,10 +35,14 @@ def normal(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
         shape: shape of the result.
         dtype: a floating dtype.
 
-    Returns: array of `shape`.
-    Cost: about 5 ns a number on one CPU core, against 25 to 50 ns.
-    Differentiable in: nothing.
-    Reference: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3 (Threefry-2x32, 20 rounds).
+    Returns:
+        array of `shape`.
+    Cost:
+        about 5 ns a number on one CPU core, against 25 to 50 ns.
+    Differentiable in:
+        nothing.
+    Reference:
+        Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3 (Threefry-2x32, 20 rounds).
     """
     return _draw(jax.random.normal, key, shape, dtype)
 
@@ -55,7 +59,8 @@ def split(key: Key, num: int) -> Key:
         key: random key, consumed.
         num: number of keys.
 
-    Cost: one hash a key, which fuses; jax.random's is a loop of its own on CPU.
+    Cost:
+        one hash a key, which fuses; jax.random's is a loop of its own on CPU.
     """
     if not _is_partitionable_threefry(key):
         return jax.random.split(key, num)

@@ -27,7 +27,7 @@ _MIN_BLOCK_ROWS = 1024
 def distribution(
     policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = None
 ) -> distrax.Distribution:
-    """Give the distribution of actions pi(. | s), for one observation or a batch.
+    """Give the distribution of actions `pi(. | s)`, for one observation or a batch.
 
     On CPU, a large batch through the default torso is computed in blocks of rows: the same numbers, in less
     time and memory.
@@ -38,10 +38,14 @@ def distribution(
         observation: shape `[..., D]`, or what the policy's own torso takes.
         mask: allowed actions for a `CategoricalPolicy`, `[..., A]`, or a tuple of them, one for each factor.
 
-    Returns: a distribution with batch shape `[...]`.
-    Raises: ValueError: an observation without dimensions, or a mask for a policy that takes none.
-    Cost: one forward pass.
-    Differentiable in: params, observation.
+    Returns:
+        a distribution with batch shape `[...]`.
+    Raises:
+        ValueError: an observation without dimensions, or a mask for a policy that takes none.
+    Cost:
+        one forward pass.
+    Differentiable in:
+        params, observation.
     """
     observation = jax.tree.map(jnp.asarray, observation)
     if isinstance(observation, jax.Array) and observation.ndim == 0:
@@ -64,8 +68,10 @@ def distribution(
 def sample(policy: nn.Module, params: Params, key: Key, observation: ArrayLike, mask: Any = None) -> Array:
     """Draw one action for each observation: `[..., N]`, or integers for categorical policies.
 
-    Cost: one forward pass and one random number for each action dimension.
-    Differentiable in: params, observation, for Gaussian policies (reparameterized).
+    Cost:
+        one forward pass and one random number for each action dimension.
+    Differentiable in:
+        params, observation, for Gaussian policies (reparameterized).
     """
     return distribution(policy, params, observation, mask).sample(seed=key)
 
@@ -89,7 +95,7 @@ def log_prob(
 
 
 def entropy(policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = None) -> Array:
-    """Entropy of pi(. | s) in nats, shape `[...]`."""
+    """Entropy of `pi(. | s)` in nats, shape `[...]`."""
     return distribution(policy, params, observation, mask).entropy()
 
 
@@ -101,7 +107,7 @@ def mode(policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = 
 def kl_divergence(
     policy: nn.Module, params: Params, other_params: Params, observation: ArrayLike, mask: Any = None
 ) -> Array:
-    """KL(pi_params(. | s) || pi_other_params(. | s)) in nats, shape `[...]`."""
+    """`KL(pi_params(. | s) || pi_other_params(. | s))` in nats, shape `[...]`."""
     other = distribution(policy, other_params, observation, mask)
     return distribution(policy, params, observation, mask).kl_divergence(other)
 

@@ -26,8 +26,10 @@ class Box:
         low: smallest action, shape `[N]`, or a scalar where `high` has the shape.
         high: largest action, shape `[N]`; equal to `low` where a dimension is fixed.
 
-    Raises: ValueError: not one-dimensional, different lengths, not finite, or low > high.
-    Differentiable in: low, high, where they are traced (then their values are not checked).
+    Raises:
+        ValueError: not one-dimensional, different lengths, not finite, or low > high.
+    Differentiable in:
+        low, high, where they are traced (then their values are not checked).
     """
 
     __slots__ = ("high", "low")

@@ -2,13 +2,13 @@
 
 A box is center + radius * t with t in [-1, 1]^N. An enclosure holds an array x in two ways at once,
 
-    x = center + slopes^T t +- error   (an affine form),   and   x = middle +- radius   (an interval),
+`x = center + slopes^T t +- error` (an affine form), and `x = middle +- radius` (an interval),
 
 both with room for rounding. Each enclosure knows the operation that made it, y = L x + r with L linear and r in a
 range, so that a linear functional of y is bounded by one of x (`upper`), and a range of gradients in y becomes one
 in x (`gradient`).
 
-Rounding: an operation that adds K products rounds by at most about K u sum |terms|, u half the dtype's eps
+Rounding: an operation that adds K products rounds by at most about `K u sum |terms|`, u half the dtype's eps
 (Higham (2002), Accuracy and stability of numerical algorithms, section 3.1), whatever the order of the sum. `size`
 bounds the absolute values of everything an enclosure is made of, and each operation widens its result by its
 number of roundings times u times the size; terms of order u^2 are left out.

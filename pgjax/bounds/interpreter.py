@@ -60,7 +60,8 @@ def _clip_jvp(primals, tangents):
 def enclose(function: Callable[[Array], Array], box: Enclosure) -> Value:
     """The enclosure of a function over a box, or its value where it is the same everywhere.
 
-    Raises: ValueError: the function uses an operation that has no rule; the message names it.
+    Raises:
+        ValueError: the function uses an operation that has no rule; the message names it.
     """
     closed = jax.make_jaxpr(function)(box.center)
     (result,) = _interpret(closed.jaxpr, closed.consts, [box])

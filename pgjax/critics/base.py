@@ -16,14 +16,16 @@ from pgjax.types import Array, ArrayLike, Box, DTypeLike, Params
 class BoxCritic(nn.Module):
     """What the three critics share; not for use by itself.
 
-    Args (fields):
+    Args:
         box: the actions, N dimensions; in those with low == high the action is fixed.
         hidden_sizes, activation, initialization, torso, param_dtype: as in `GaussianPolicy`.
 
     Called with states `[..., D]` and actions `[..., N]` whose batch shapes broadcast, returns `[...]`, in
     float32, or float64 where the heads or the action are. Actions outside the box have a value too; the
     maximum is over the box. Lengths are measured in half widths of the box, so that its units do not matter.
-    Raises: ValueError: a bad setting, by its name; an action of other than N dimensions.
+
+    Raises:
+        ValueError: a bad setting, by its name; an action of other than N dimensions.
     """
 
     box: Box
@@ -49,9 +51,10 @@ class BoxCritic(nn.Module):
         Where the network's outputs are not finite, the action is some action of the box (its center in coordinates
         that are NaN), and the value is what `apply` gives there: NaN as a rule, never a number made up.
 
-        Cost: one forward pass and the critic's own maximization, of which its class says.
-        Differentiable in: params and state, the value only (the action counts as fixed, which is exact by the
-            envelope theorem).
+        Cost:
+            one forward pass and the critic's own maximization, of which its class says.
+        Differentiable in:
+            params and state, the value only (the action counts as fixed, which is exact by the envelope theorem).
         """
         heads = self.apply(params, state, method="heads")
         action = jax.lax.stop_gradient(self._argmax(heads))

@@ -17,7 +17,13 @@ _SAME_POINT = 1e-12
 
 
 class ControlPoints(NamedTuple):
-    """Heads of a `ControlPointCritic`: actions `[..., m, N]` in the box, values and c `[..., m]`."""
+    """Heads of a `ControlPointCritic`.
+
+    Fields:
+        action: the control points, in the box, shape `[..., m, N]`.
+        value: y, shape `[..., m]`.
+        smoothing: c, positive, shape `[..., m]`.
+    """
 
     action: Array
     value: Array
@@ -27,23 +33,25 @@ class ControlPoints(NamedTuple):
 class ControlPointCritic(BoxCritic):
     """Control points, interpolated so that the highest one is the maximum (wire fitting; Q3C).
 
-    Q(s, a) = sum_i w_i y_i / sum_i w_i,    w_i = 1 / d_i,    d_i = |z - z_i|^2 + c_i (max_j y_j - y_i)
+    `Q(s, a) = sum_i w_i y_i / sum_i w_i`, `w_i = 1 / d_i`, `d_i = |z - z_i|^2 + c_i (max_j y_j - y_i)`
 
     over the num_nearest points of smallest d_i, with z the action in half widths and c_i > 0 learned. A
     weighted mean never exceeds max_j y_j; at the highest point d_i = 0, so that its weight is all there is.
     Weights are computed as min_j d_j / d_i, which needs no constant added to d_i: the maximum is exact, and
     gradients are finite everywhere.
 
-    Args (fields):
+    Args:
         num_points: control points m.
         num_nearest: points that count for an action, at most num_points. Fewer than all make Q jump where one
             point gives way to another; the maximum is exact still.
-        The others: see `BoxCritic`.
+        box, hidden_sizes, activation, initialization, torso, param_dtype: see `BoxCritic`.
 
-    Cost: heads of m (N + 1) outputs; m distances and a partial sort for each action; greedy: an argmax over m.
-    Reference: Baird & Klopf (1993), Reinforcement learning with high-dimensional, continuous actions (wire
-        fitting); 20 points, the 10 nearest: Q3C. Deviation: no constant in d_i; the nearest by d_i, not by
-        distance alone, so that the highest point is among them wherever points coincide; c_i learned.
+    Cost:
+        heads of m (N + 1) outputs; m distances and a partial sort for each action; greedy: an argmax over m.
+    Reference:
+        Baird & Klopf (1993), Reinforcement learning with high-dimensional, continuous actions (wire fitting); 20
+        points, the 10 nearest: Q3C. Deviation: no constant in d_i; the nearest by d_i, not by distance alone, so
+        that the highest point is among them wherever points coincide; c_i learned.
     """
 
     num_points: int = 20

@@ -13,19 +13,21 @@ from pgjax.types import Array
 class FactoredCritic(BoxCritic):
     """One value for each bin of each dimension, averaged over the dimensions (DecQN).
 
-    Q(s, a) = sum_i Q_i(s, a_i) / N
+    `Q(s, a) = sum_i Q_i(s, a_i) / N`
 
     The bins of a dimension are num_bins equally spaced actions, the bounds among them; between them Q_i is
     interpolated linearly, so that its maximum is at a bin and the argmax of each dimension alone is the argmax
     of all. In a dimension with low == high the first bin counts. `heads` are the Q_i, `[..., N, num_bins]`.
 
-    Args (fields):
+    Args:
         num_bins: actions a dimension, at least 2 (the bounds: bang-bang control).
-        The others: see `BoxCritic`.
+        box, hidden_sizes, activation, initialization, torso, param_dtype: see `BoxCritic`.
 
-    Cost: a head of N num_bins outputs; greedy: N argmaxes over num_bins.
-    Reference: Seyde et al. (2023), Solving continuous control via Q-learning, equation 2. Deviation: the
-        interpolation; the paper evaluates Q at the bins alone.
+    Cost:
+        a head of N num_bins outputs; greedy: N argmaxes over num_bins.
+    Reference:
+        Seyde et al. (2023), Solving continuous control via Q-learning, equation 2. Deviation: the interpolation;
+        the paper evaluates Q at the bins alone.
     """
 
     num_bins: int = 2

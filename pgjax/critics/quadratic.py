@@ -19,8 +19,10 @@ _MAX_LOG_DIAGONAL = 4.0
 class Quadratic(NamedTuple):
     """Heads of a `QuadraticCritic`.
 
-    Fields: value V `[...]`; vertex `[..., N]`, in half widths from the box's center; factor L `[..., N, N]`, lower
-    triangular.
+    Fields:
+        value: V, shape `[...]`.
+        vertex: m, in half widths from the box's center, shape `[..., N]`.
+        factor: L, lower triangular with a positive diagonal, shape `[..., N, N]`.
     """
 
     value: Array
@@ -31,16 +33,20 @@ class Quadratic(NamedTuple):
 class QuadraticCritic(BoxCritic):
     """Normalized advantage function (NAF): a concave quadratic in the action.
 
-    Q(s, a) = V(s) - (z - m(s))^T L(s) L(s)^T (z - m(s)) / 2
+    `Q(s, a) = V(s) - (z - m(s))^T L(s) L(s)^T (z - m(s)) / 2`
 
     with z the action in half widths from the box's center. The vertex m may lie outside the box: then
     the maximum is on the boundary, not at the clipped vertex, and is found by `pgjax.box_qp`, exactly.
-    |log L_ii| is smoothly bounded by 4.
+    `|log L_ii|` is smoothly bounded by 4.
 
-    Fields: see `BoxCritic`.
-    Cost: heads of 1 + 2 N + N (N - 1) / 2 outputs; greedy: `box_quadratic_argmax`.
-    Reference: Gu et al. (2016), Continuous deep Q-learning with model-based acceleration, section 4.
-        Deviation: m is not squashed into the box (its maximum is exact without), L_ii is bounded.
+    Args:
+        box, hidden_sizes, activation, initialization, torso, param_dtype: see `BoxCritic`.
+
+    Cost:
+        heads of 1 + 2 N + N (N - 1) / 2 outputs; greedy: `box_quadratic_argmax`.
+    Reference:
+        Gu et al. (2016), Continuous deep Q-learning with model-based acceleration, section 4. Deviation: m is not
+        squashed into the box (its maximum is exact without), L_ii is bounded.
     """
 
     @nn.compact

@@ -14,7 +14,7 @@ from pgjax.types import Array, ArrayLike, Key
 class MultivariateNormal(LocationScale):
     """Gaussian with mean mu and covariance Sigma = L L^T.
 
-    log p(a) = -|L^-1 (a - mu)|^2 / 2 - sum_i log |L_ii| - (N / 2) log(2 pi)
+    `log p(a) = -|L^-1 (a - mu)|^2 / 2 - sum_i log |L_ii| - (N / 2) log(2 pi)`
 
     The covariance itself is never formed. Only the lower triangle of `scale_tril` is read.
 
@@ -22,9 +22,12 @@ class MultivariateNormal(LocationScale):
         mean: mu, shape `[..., N]`.
         scale_tril: L, shape `[..., N, N]`, lower triangular with a diagonal without zeros.
 
-    Raises: ValueError: shapes that do not fit.
-    Cost: N normal numbers and N^2 multiplications a sample; a triangular solve a density.
-    Differentiable in: mean, scale_tril, action; samples are reparameterized, a = mu + L epsilon.
+    Raises:
+        ValueError: shapes that do not fit.
+    Cost:
+        N normal numbers and N^2 multiplications a sample; a triangular solve a density.
+    Differentiable in:
+        mean, scale_tril, action; samples are reparameterized, a = mu + L epsilon.
     """
 
     _fields = ("loc", "scale_tril")
@@ -64,13 +67,14 @@ class MultivariateNormal(LocationScale):
         return squares - log_det
 
     def entropy(self) -> Array:
-        """sum_i log |L_ii| + (N / 2) log(2 pi e), in nats, shape `[...]`."""
+        """`sum_i log |L_ii| + (N / 2) log(2 pi e)`, in nats, shape `[...]`."""
         return self._log_det() + self.loc.shape[-1] * (HALF_LOG_2PI + 0.5)
 
     def kl_divergence(self, other_dist: MultivariateNormal, **_: object) -> Array:
-        """KL(self || other_dist) >= 0, in nats.
+        """`KL(self || other_dist)` >= 0, in nats.
 
-        With M = L'^-1 L: sum_i (M_ii^2 - 1 - log M_ii^2) / 2 + sum_{i>j} M_ij^2 / 2 + |L'^-1 (mu - mu')|^2 / 2.
+        With `M = L'^-1 L` it is
+        `sum_i (M_ii^2 - 1 - log M_ii^2) / 2 + sum_{i>j} M_ij^2 / 2 + |L'^-1 (mu - mu')|^2 / 2`.
         """
         self._check_other(other_dist)
         loc, other_loc, scale, other_scale = base.widen(

@@ -25,9 +25,11 @@ from pgjax.types import Array, ArrayLike, Key, Shape
 
 
 class TanhNormal(LocationScale):
-    """a = low + (high - low) (1 + tanh u) / 2 with u ~ Normal(mu, sigma = exp(log_std)), each dimension alone.
+    """Gaussian squashed into a box by tanh, each dimension alone.
 
-    log p(a) = log Normal(u; mu, sigma) - sum_i [ log((high_i - low_i) / 2) + log(1 - tanh(u_i)^2) ]
+    `a = low + (high - low) (1 + tanh u) / 2` with `u ~ Normal(mu, sigma = exp(log_std))`
+
+    `log p(a) = log Normal(u; mu, sigma) - sum_i [ log((high_i - low_i) / 2) + log(1 - tanh(u_i)^2) ]`
 
     Every sample lies in [low, high], in its own dtype. An action exactly on a bound has the density of the
     action a fourth of its dtype's spacing inside (finite, with finite gradients); outside, the log density
@@ -38,9 +40,12 @@ class TanhNormal(LocationScale):
         log_std: log sigma, shape `[..., N]`.
         low, high: bounds, shape `[N]`, `[..., N]` or scalars, low < high.
 
-    Raises: ValueError: shapes that do not fit; low >= high (where the values are known).
-    Cost: as `DiagonalNormal`, and about one exponential and one logarithm for each dimension.
-    Differentiable in: mean, log_std, action; samples are reparameterized.
+    Raises:
+        ValueError: shapes that do not fit; low >= high (where the values are known).
+    Cost:
+        as `DiagonalNormal`, and about one exponential and one logarithm for each dimension.
+    Differentiable in:
+        mean, log_std, action; samples are reparameterized.
     """
 
     _fields = ("loc", "log_std", "low", "high")
@@ -90,9 +95,12 @@ class TanhNormal(LocationScale):
         return jnp.where(outside, -jnp.inf, jnp.sum(log_prob, axis=-1))
 
     def entropy(self) -> Array:
-        """Entropy in nats, shape `[...]`: the Gaussian's plus E[log |da/du|], by quadrature to about 1e-6.
+        """Entropy in nats, shape `[...]`: the Gaussian's plus `E[log |da/du|]`, by quadrature to about 1e-6.
 
-        Differentiable in: mean, log_std, bounds. Cost: 113 nodes a dimension.
+        Cost:
+            113 nodes a dimension.
+        Differentiable in:
+            mean, log_std, bounds.
         """
         loc, log_std, low, high = base.widen(self.loc, self.log_std, self.low, self.high)
         half_width = 0.5 * (high - low)
@@ -100,9 +108,10 @@ class TanhNormal(LocationScale):
         return jnp.sum(gaussian + jnp.log(half_width) + _mean_log_det(loc, log_std), axis=-1)
 
     def kl_divergence(self, other_dist: TanhNormal, **_: object) -> Array:
-        """KL(self || other_dist), in nats: that of the Gaussians, which the same squashing leaves unchanged.
+        """`KL(self || other_dist)`, in nats: that of the Gaussians, which the same squashing leaves unchanged.
 
-        Raises: ValueError: the bounds differ. Where they are traced, so that they cannot be compared, the
+        Raises:
+            ValueError: the bounds differ. Where they are traced, so that they cannot be compared, the
         result is +inf for bounds that differ.
         """
         self._check_other(other_dist)

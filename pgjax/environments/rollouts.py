@@ -17,7 +17,13 @@ Policy: TypeAlias = ArrayLike | Callable[[Key, Array], Array]
 
 
 class Transition(NamedTuple):
-    """What one step gives, shape `[]` each: the next state, the reward, and whether that state is terminal."""
+    """What one step gives.
+
+    Fields:
+        state: the next one, an integer, shape `[]`.
+        reward: shape `[]`.
+        terminated: whether that state is terminal, a boolean, shape `[]`.
+    """
 
     state: Array
     reward: Array
@@ -25,7 +31,12 @@ class Transition(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a rollout stands. Fields: state []; elapsed [], steps taken in this episode."""
+    """Where a rollout stands.
+
+    Fields:
+        state: an integer, shape `[]`.
+        elapsed: steps taken in this episode, shape `[]`.
+    """
 
     state: Array
     elapsed: Array
@@ -64,9 +75,12 @@ def step(key: Key, mdp: TabularMDP, state: ArrayLike, action: ArrayLike) -> Tran
         mdp: the environment.
         state, action: integers below S and A, shape `[]`.
 
-    Returns: a `Transition`. In a terminal state: the same state, reward 0, terminated. The reward is nan where a
+    Returns:
+        a `Transition`. In a terminal state: the same state, reward 0, terminated. The reward is nan where a
     traced state or action is out of range.
-    Raises: ValueError: state or action no integer, or out of range (where not traced).
+
+    Raises:
+        ValueError: state or action no integer, or out of range (where not traced).
     """
     mdp = on_device(mdp)
     num_states, num_actions = mdp.reward.shape
@@ -99,11 +113,15 @@ def rollout(
         time_limit: steps after which an episode is cut, >= 1; None for no limit.
         start: where an earlier rollout stopped; None for a new episode.
 
-    Returns: a `Trajectory` and the `Progress` after its last step.
-    Raises: ValueError: num_steps or time_limit below 1; policy of another shape or no probabilities (where not
-        traced), or its action no integer `[]`.
-    Cost: one scan of T steps; one draw for the action (of a table), the next state and the reset each.
-    Differentiable in: nothing.
+    Returns:
+        a `Trajectory` and the `Progress` after its last step.
+    Raises:
+        ValueError: num_steps or time_limit below 1; policy of another shape or no probabilities (where not
+            traced), or its action no integer `[]`.
+    Cost:
+        one scan of T steps; one draw for the action (of a table), the next state and the reset each.
+    Differentiable in:
+        nothing.
     """
     check_count("num_steps", num_steps)
     if time_limit is not None:

@@ -55,7 +55,8 @@ def tabular_mdp(
         observation: shape `[S]`, integers from 0, of no use in terminal states; None: every state has its own.
         terminal: shape `[S]`; None: the episode never ends.
 
-    Raises: ValueError: wrong shapes, numbers that are no probabilities, rewards that are not finite.
+    Raises:
+        ValueError: wrong shapes, numbers that are no probabilities, rewards that are not finite.
     """
     transition, reward = as_numbers("transition", transition), as_numbers("reward", reward)
     initial = as_numbers("initial", initial)
@@ -117,8 +118,10 @@ def epsilon_greedy(policy: ArrayLike, epsilon: ArrayLike) -> Array:
         policy: probabilities, shape `[O, A]`.
         epsilon: in [0, 1], shape `[]`; clipped to that where it is traced.
 
-    Raises: ValueError: wrong shapes, no probabilities (where not traced), epsilon out of range.
-    Differentiable in: policy, epsilon.
+    Raises:
+        ValueError: wrong shapes, no probabilities (where not traced), epsilon out of range.
+    Differentiable in:
+        policy, epsilon.
     """
     epsilon = as_fraction("epsilon", epsilon)
     if not isinstance(policy, jax.core.Tracer):

@@ -23,9 +23,12 @@ def two_aliased_states(reward: float = 1.0, *, initial: npt.ArrayLike = (0.5, 0.
         reward: R, finite.
         initial: probabilities of the two states to start in.
 
-    Returns: a `TabularMDP` with 2 states, 2 actions, 1 observation.
-    Raises: ValueError: reward not finite; initial of another shape or no probabilities.
-    Reference: Singh, Jaakkola & Jordan (1994), Learning without state-estimation in partially observable Markovian
+    Returns:
+        a `TabularMDP` with 2 states, 2 actions, 1 observation.
+    Raises:
+        ValueError: reward not finite; initial of another shape or no probabilities.
+    Reference:
+        Singh, Jaakkola & Jordan (1994), Learning without state-estimation in partially observable Markovian
         decision processes, section 3.
     """
     check_number("reward", reward)

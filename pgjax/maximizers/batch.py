@@ -48,10 +48,12 @@ def maximize_batch(
             the same random numbers for all states). Default the box's center.
         block_size: states worked on at once; default chosen from the maximizer's number of candidates.
 
-    Returns: a `Maximum` whose fields lead with `[B]`; with `return_trace` also one that leads with
-        `[B, num_steps]`.
-    Raises: ValueError: as for `maximize`; states without a common B.
-    Cost: as B calls of `maximize`. Memory: about block_size * num_candidates rows of the critic's activations.
+    Returns:
+        a `Maximum` whose fields lead with `[B]`; with `return_trace` also one that leads with `[B, num_steps]`.
+    Raises:
+        ValueError: as for `maximize`; states without a common B.
+    Cost:
+        as B calls of `maximize`. Memory: about block_size * num_candidates rows of the critic's activations.
     """
     num_states = _num_states(states)
     if block_size is not None:

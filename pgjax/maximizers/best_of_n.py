@@ -14,8 +14,10 @@ def best_of_n() -> Maximizer:
     `maximize_batch(key, objective, states, box, best_of_n(), num_steps=1, initial=lambda key, state:
     policy.apply(params, state).sample(seed=key, sample_shape=(N,)))`.
 
-    Cost: nothing beyond the evaluation of the initial actions.
-    Reference: best of N policy samples as in Ghasemipour et al. (2021), EMaQ: expected-max Q-learning operator;
+    Cost:
+        nothing beyond the evaluation of the initial actions.
+    Reference:
+        best of N policy samples as in Ghasemipour et al. (2021), EMaQ: expected-max Q-learning operator;
         Hansen-Estruch et al. (2023), IDQL.
     """
 

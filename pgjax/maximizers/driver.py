@@ -72,13 +72,17 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
             samples of a policy. Clipped to the box, NaNs centered; default the box's center.
         return_trace: whether to return the best after every step too.
 
-    Returns: a `Maximum`; with `return_trace` also a `Maximum` whose fields lead with `[num_steps]`.
-    Raises: ValueError: num_steps < 1, wrong shapes, an objective that does not return one number.
-    Cost: one evaluation for each initial action, and those of the maximizer's init and num_steps steps.
-    Differentiable in: what the objective closes over, in forward and reverse mode. The value's gradient is that
-        of objective(action) with the action held, which is the gradient of the maximum where the action attains
-        it (envelope theorem: Milgrom & Segal, 2002, Envelope theorems for arbitrary choice sets). It takes one
-        more call. The other fields, the trace, `box` and `initial` have gradient zero.
+    Returns:
+        a `Maximum`; with `return_trace` also a `Maximum` whose fields lead with `[num_steps]`.
+    Raises:
+        ValueError: num_steps < 1, wrong shapes, an objective that does not return one number.
+    Cost:
+        one evaluation for each initial action, and those of the maximizer's init and num_steps steps.
+    Differentiable in:
+        what the objective closes over, in forward and reverse mode. The value's gradient is that of
+        objective(action) with the action held, which is the gradient of the maximum where the action attains it
+        (envelope theorem: Milgrom & Segal, 2002, Envelope theorems for arbitrary choice sets). It takes one more
+        call. The other fields, the trace, `box` and `initial` have gradient zero.
     """
     check_count("num_steps", num_steps)
     check_types(key, box, maximizer)

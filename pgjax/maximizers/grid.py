@@ -23,10 +23,13 @@ def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
         chunk_size: points evaluated in one step. A grid of more points takes ceil(num_points^N / chunk_size)
             steps; further steps begin again.
 
-    Raises: ValueError: a setting out of range; num_points^N >= 2^31.
-    Cost: min(chunk_size, num_points^N) evaluations a step.
-    Reference: discretization, as in Metz et al. (2017), Discrete sequential prediction of continuous actions
-        for deep RL, section 1. Default 3: bang-off-bang, Seyde et al. (2021).
+    Raises:
+        ValueError: a setting out of range; num_points^N >= 2^31.
+    Cost:
+        min(chunk_size, num_points^N) evaluations a step.
+    Reference:
+        discretization, as in Metz et al. (2017), Discrete sequential prediction of continuous actions for deep RL,
+        section 1. Default 3: bang-off-bang, Seyde et al. (2021).
     """
     check_count("num_points", num_points, 2)
     check_count("chunk_size", chunk_size)

@@ -39,9 +39,9 @@ def six_joint_arm(
 ) -> Problem:
     """Reach the pose of each target with a six-joint arm (UR5e), every joint anywhere in [-pi, pi].
 
-    Q(s, a) = -( |p(a) - p_s|^2 + beta |R(a) - R_s|_F^2 / 2 )
+    `Q(s, a) = -( |p(a) - p_s|^2 + beta |R(a) - R_s|_F^2 / 2 )`
 
-    with (p, R) the tool's position and rotation; |R - R_s|_F^2 / 2 = 4 sin^2(theta / 2) is about theta^2 for
+    with (p, R) the tool's position and rotation; `|R - R_s|_F^2 / 2 = 4 sin^2(theta / 2)` is about theta^2 for
     the angle theta between the orientations. A target is the pose of joint angles drawn uniformly, so it can be
     reached and the maximum is 0 (up to eight solutions share it).
 
@@ -51,10 +51,14 @@ def six_joint_arm(
         orientation_weight_m2: beta, in m^2 (a radian of orientation error counts as sqrt(beta) m).
         robot: "ur5e" or "ur5".
 
-    Returns: a `Problem`; a state `[12]` is the position in m (3) and the rotation matrix row by row (9).
-    Raises: ValueError: num_targets < 1, a negative weight, an unknown robot.
-    Cost: twelve sines and about 250 multiplications and additions a call.
-    Reference: Q and its maximum are pgjax's own; kinematics from the manufacturer's parameters.
+    Returns:
+        a `Problem`; a state `[12]` is the position in m (3) and the rotation matrix row by row (9).
+    Raises:
+        ValueError: num_targets < 1, a negative weight, an unknown robot.
+    Cost:
+        twelve sines and about 250 multiplications and additions a call.
+    Reference:
+        Q and its maximum are pgjax's own; kinematics from the manufacturer's parameters.
     """
     check_count("num_targets", num_targets)
     objective = pose_objective(orientation_weight_m2, robot)
@@ -89,9 +93,9 @@ def tool_pose_jacobian(angles_rad: Any, robot: Robot) -> Any:
 def pose_objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Array, Array], Array]:
     """Q of a target's pose `[..., 12]` and joint angles, its gradient in the angles in closed form.
 
-    Joint i turns the tool about the axis z_i through p_i, so dp / da_i = z_i x (p - p_i), and the columns r_k
-    of R move by z_i x r_k: d(|R - R_s|_F^2 / 2) / da_i = -z_i . sum_k r_k x r_sk. With the wrench
-    w = beta sum_k r_k x r_sk - 2 p x e for the error e = p - p_s, the gradient is z_i . (w + 2 p_i x e).
+    Joint i turns the tool about the axis z_i through p_i, so `dp / da_i = z_i x (p - p_i)`, and the columns r_k
+    of R move by `z_i x r_k`: `d(|R - R_s|_F^2 / 2) / da_i = -z_i . sum_k r_k x r_sk`. With the wrench
+    `w = beta sum_k r_k x r_sk - 2 p x e` for the error `e = p - p_s`, the gradient is `z_i . (w + 2 p_i x e)`.
     What several components need is materialized, as XLA on CPU computes the chain of joints anew for each.
     """
 
@@ -148,10 +152,14 @@ def forward_kinematics(angles_rad: Array, robot: Robot = "ur5e") -> tuple[Array,
         angles_rad: joint angles, shape `[..., 6]`.
         robot: "ur5e" or "ur5".
 
-    Returns: position in m, shape `[..., 3]`, and rotation, shape `[..., 3, 3]`.
-    Raises: ValueError: another shape, an unknown robot.
-    Differentiable in: angles_rad.
-    Reference: Denavit & Hartenberg (1955), A kinematic notation for lower-pair mechanisms.
+    Returns:
+        position in m, shape `[..., 3]`, and rotation, shape `[..., 3, 3]`.
+    Raises:
+        ValueError: another shape, an unknown robot.
+    Differentiable in:
+        angles_rad.
+    Reference:
+        Denavit & Hartenberg (1955), A kinematic notation for lower-pair mechanisms.
     """
     angles_rad = jnp.asarray(angles_rad)
     if angles_rad.shape[-1:] != (6,):

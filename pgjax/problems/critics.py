@@ -83,9 +83,12 @@ def fitted_critic(
         stage: "early", "middle" or "late": after 1/50, 1/8 and all of the training.
         num_states: number of states B, at most 64: the first of those with brackets.
 
-    Returns: a `Problem` with bracketed maxima.
-    Raises: ValueError: a setting that is not one of these.
-    Cost: see `QNetwork`.
+    Returns:
+        a `Problem` with bracketed maxima.
+    Raises:
+        ValueError: a setting that is not one of these.
+    Cost:
+        see `QNetwork`.
     """
     check_choice("activation", activation, ACTIVATIONS)
     check_choice("width", width, WIDTHS)
@@ -105,8 +108,10 @@ def critic_problem(name: str | Path, num_states: int | None = None) -> Problem:
         name: of a critic that comes with pgjax, or the path of another without its endings.
         num_states: number of states B, the first ones; default all.
 
-    Returns: a `Problem` with bracketed maxima; its objective has the parameters in it.
-    Raises: ValueError: no such critic, more states than have brackets.
+    Returns:
+        a `Problem` with bracketed maxima; its objective has the parameters in it.
+    Raises:
+        ValueError: no such critic, more states than have brackets.
     """
     critic, brackets = load_critic(name), load_brackets(name)
     num_states = len(brackets.states) if num_states is None else num_states
@@ -131,7 +136,8 @@ def load_critic(name: str | Path) -> Critic:
     Args:
         name: of a critic that comes with pgjax, such as "relu_2x64_late", or the path of another without ending.
 
-    Raises: ValueError: no such critic.
+    Raises:
+        ValueError: no such critic.
     """
     data = _read(name, _CRITIC)
     module = QNetwork(tuple(int(size) for size in data["hidden_sizes"]), ACTIVATIONS[data["activation"]])
@@ -144,7 +150,8 @@ def save_critic(name: str | Path, critic: Critic) -> Path:
     Args:
         name: the path without its ending.
 
-    Raises: ValueError: an activation that is not one of `ACTIVATIONS`.
+    Raises:
+        ValueError: an activation that is not one of `ACTIVATIONS`.
     """
     activation = [key for key, function in ACTIVATIONS.items() if function is critic.module.activation]
     if not activation:
