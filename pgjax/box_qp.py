@@ -41,7 +41,7 @@ def box_quadratic_argmax(factor: ArrayLike, vertex: ArrayLike, box: Box) -> Arra
         box: the actions.
 
     Returns:
-        actions `[..., N]` in the box, in at least float32. Where vertex or factor are not finite: some action of
+        actions `[..., N]` in the box, in at least float32; where vertex or factor are not finite, some action of
         the box, its center in coordinates that are NaN.
     Raises:
         ValueError: shapes that do not fit.

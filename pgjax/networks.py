@@ -1,8 +1,8 @@
 """Flax modules: the torso, the policies (which return a distribution), value and action-value networks.
 
-Defaults are the textbook chapter's network: two hidden layers of 64 with tanh, and one log_std shared by all
-states that starts at zero. Parameters are float32 unless `param_dtype` says otherwise; the computation has
-the dtype of the inputs and the parameters.
+Defaults are the textbook chapter's network: two hidden layers of 64 with tanh (ReLU where values of actions are
+learned), and one log_std shared by all states that starts at zero. Parameters are float32 unless `param_dtype`
+says otherwise; the computation has the dtype of the inputs and the parameters.
 """
 
 from __future__ import annotations
@@ -50,10 +50,14 @@ class MLP(nn.Module):
     Args:
         hidden_sizes: width of each layer, at least one.
         activation: elementwise function.
-        initialization: of the kernels: "lecun" (normal, variance 1 / fan-in) or "orthogonal" (gain sqrt 2).
+        initialization: of the kernels: "lecun" (truncated normal, variance 1 / fan-in) or "orthogonal" (gain
+            sqrt 2).
         param_dtype: dtype of the parameters.
 
     Called with `[..., D]`, returns `[..., hidden_sizes[-1]]`.
+
+    Raises:
+        ValueError: a setting that is not one of these; when it is initialized or applied.
     """
 
     hidden_sizes: tuple[int, ...] = (64, 64)
@@ -74,7 +78,8 @@ class GaussianPolicy(nn.Module):
 
     Args:
         action_size: N.
-        hidden_sizes, activation, initialization: of the torso, see `MLP`.
+        hidden_sizes, activation: of the torso, see `MLP`; not read where there is another torso.
+        initialization: of the torso and the heads, see `MLP`; "orthogonal" with gain 0.01 for the heads.
         std: "shared" (parameters, starting at 0) or "per_state" (a linear head).
         covariance: "diagonal", or "full": Sigma = L L^T with log L_ii in place of log_std and free entries
             below the diagonal, shared or per state like log_std.
@@ -87,7 +92,8 @@ class GaussianPolicy(nn.Module):
     batch shape `[...]`. Hashable, so fine as a static argument of `jit`.
 
     Raises:
-        ValueError: a setting that is not one of these, a box of other than N dimensions.
+        ValueError: a setting that is not one of these, a box of other than N dimensions or with a full covariance;
+            when it is initialized or applied.
     """
 
     action_size: int
@@ -147,6 +153,9 @@ class CategoricalPolicy(nn.Module):
 
     Called with observations `[..., D]` and optionally a mask (`[..., A]`; for a tuple, a tuple of masks),
     returns a `Categorical` or `MultiCategorical` with batch shape `[...]`.
+
+    Raises:
+        ValueError: a setting that is not one of these, masks that do not fit; when it is initialized or applied.
     """
 
     num_actions: int | tuple[int, ...]
@@ -174,7 +183,13 @@ class CategoricalPolicy(nn.Module):
 
 
 class ValueNetwork(nn.Module):
-    """State value V(s): called with observations `[..., D]`, returns `[...]`. Fields as in `GaussianPolicy`."""
+    """State value V(s).
+
+    Args:
+        hidden_sizes, activation, initialization, torso, param_dtype: as in `GaussianPolicy`; the head's gain is 1.
+
+    Called with observations `[..., D]`, returns `[...]`.
+    """
 
     hidden_sizes: tuple[int, ...] = (64, 64)
     activation: Activation = nn.tanh
@@ -188,7 +203,14 @@ class ValueNetwork(nn.Module):
 
 
 class QValues(nn.Module):
-    """One value for each of A actions, Q(s, .): called with `[..., D]`, returns `[..., A]`."""
+    """One value for each of A actions, Q(s, .).
+
+    Args:
+        num_actions: A.
+        hidden_sizes, activation, initialization, torso, param_dtype: as in `GaussianPolicy`; the head's gain is 1.
+
+    Called with observations `[..., D]`, returns `[..., A]`.
+    """
 
     num_actions: int
     hidden_sizes: tuple[int, ...] = (64, 64)
@@ -215,7 +237,7 @@ class QNetwork(nn.Module):
     Called with states `[..., D]` and actions `[..., N]` whose batch shapes broadcast, returns `[...]`.
 
     Cost:
-        2 H_1 (D + N) + 2 sum H_i H_(i+1) + 2 H_L floating-point operations.
+        `2 H_1 (D + N) + 2 sum_i H_i H_(i+1) + 2 H_L` floating-point operations for one state and one action.
     """
 
     hidden_sizes: tuple[int, ...] = (64, 64)
@@ -241,7 +263,7 @@ class QNetwork(nn.Module):
 
 
 def torso_features(module: nn.Module, observation: Array) -> Array:
-    """The features of the module's own torso, or of the MLP."""
+    """The features `[..., F]` of the module's own torso, or of the MLP."""
     if module.torso is not None:
         return module.torso(observation)
     fields = ("hidden_sizes", "activation", "initialization", "param_dtype")

@@ -24,12 +24,15 @@ class Box:
 
     Args:
         low: smallest action, shape `[N]`, or a scalar where `high` has the shape.
-        high: largest action, shape `[N]`; equal to `low` where a dimension is fixed.
+        high: largest action, shape `[N]` or a scalar likewise; equal to `low` where a dimension is fixed.
+
+    Both are kept as read-only float64 NumPy arrays `[N]`; where one is traced, as JAX arrays, unchecked but for
+    their shape.
 
     Raises:
-        ValueError: not one-dimensional, different lengths, not finite, or low > high.
+        ValueError: not numbers, shapes other than `[N]`, not finite, or low > high.
     Differentiable in:
-        low, high, where they are traced (then their values are not checked).
+        low, high, where they are traced.
     """
 
     __slots__ = ("high", "low")

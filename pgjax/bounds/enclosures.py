@@ -37,10 +37,12 @@ class Interval(NamedTuple):
 
     @property
     def center(self) -> Array:
+        """The middle."""
         return 0.5 * (self.low + self.high)
 
     @property
     def radius(self) -> Array:
+        """Half the width."""
         return 0.5 * (self.high - self.low)
 
     def times(self, other: Interval) -> Interval:

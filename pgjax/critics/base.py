@@ -51,6 +51,12 @@ class BoxCritic(nn.Module):
         Where the network's outputs are not finite, the action is some action of the box (its center in coordinates
         that are NaN), and the value is what `apply` gives there: NaN as a rule, never a number made up.
 
+        Args:
+            params: the critic's variables, as `init` returns them.
+            state: shape `[..., D]`, or what the critic's own torso takes.
+
+        Returns:
+            actions `[..., N]` and values `[...]`.
         Cost:
             one forward pass and the critic's own maximization, of which its class says.
         Differentiable in:

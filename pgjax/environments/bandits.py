@@ -162,12 +162,20 @@ def quadratic_bandit(optimum: npt.ArrayLike, curvature: npt.ArrayLike, noise_std
 
 
 def gradient_ascent(bandit: GaussianBandit, logits: ArrayLike, step_size: float, num_steps: int) -> Array:
-    """Logits of exact softmax policy gradient ascent, shape `[num_steps + 1, K]`, the first ones given.
+    """Climb the exact gradient of a softmax policy's expected reward.
 
     The regret falls as O(1 / t), t = step_size * steps: with two arms, t * regret -> 1/2 whatever the gap between
     them (gradient flow: e^x + 2x - e^-x = 2 gap t + constant, x the difference of the logits). That is for exact
     gradients and a logit for each arm; one logit for both moves half as fast: t * regret -> 1.
 
+    Args:
+        bandit: the arms.
+        logits: to start from, shape `[K]`.
+        step_size: what the gradient is multiplied by.
+        num_steps: >= 1.
+
+    Returns:
+        logits after each step, the first ones before them, shape `[num_steps + 1, K]`.
     Raises:
         ValueError: num_steps < 1, logits of another shape.
     Reference:

@@ -36,6 +36,8 @@ def belief_mdp(mdp: TabularMDP, *, max_beliefs: int = 1000) -> BeliefMDP:
         mdp: the environment.
         max_beliefs: K, the end included; >= 2.
 
+    Returns:
+        a `BeliefMDP` with K at most max_beliefs.
     Raises:
         ValueError: max_beliefs < 2, or more beliefs than that.
     Cost:

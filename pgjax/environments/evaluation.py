@@ -94,6 +94,16 @@ def action_value(
     """The expected discounted return after each action, `q = r + gamma P v`, shape `[S, A]`; see `policy_value`.
 
     Where next states may be worth -inf or +inf, -inf outweighs.
+
+    Args:
+        mdp, policy, discount, time_limit: as for `policy_value`; the action counts as the first of the steps left.
+
+    Returns:
+        shape `[S, A]`, 0 in terminal states.
+    Raises:
+        ValueError: as `policy_value`.
+    Differentiable in:
+        policy, discount, and the environment's numbers.
     """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
     if time_limit is None:
@@ -110,6 +120,16 @@ def start_value(
     """The objective J: the expected discounted return of an episode, shape `[]`; see `policy_value`.
 
     Where one start is worth -inf and another +inf, it is -inf.
+
+    Args:
+        mdp, policy, discount, time_limit: as for `policy_value`.
+
+    Returns:
+        shape `[]`.
+    Raises:
+        ValueError: as `policy_value`.
+    Differentiable in:
+        policy, discount, and the environment's numbers.
     """
     return expectation(on_device(mdp).initial, policy_value(mdp, policy, discount, time_limit=time_limit))
 

@@ -52,6 +52,7 @@ def optimal_policy(mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | 
         a `Solution` with policy `[S, A]`; with a time limit `[time_limit, S, A]`, by steps taken.
     Raises:
         ValueError: discount out of range, or 1 where values are infinite; time_limit < 1.
+        RuntimeError: no end within 1,000 improvements.
     Cost:
         one solve in S an improvement; with a time limit H sums over `[S, A, S]`.
     """
@@ -78,12 +79,16 @@ def optimal_policy(mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | 
 def best_memory_policy(
     mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | None = None, max_beliefs: int = 1000
 ) -> Solution:
-    """The best policy that remembers its observations and actions: the optimal one of `belief_mdp`, deterministic.
+    """The best policy that remembers its observations and actions: the optimal one of `belief_mdp`.
+
+    Deterministic but where actions are equally good.
 
     Args:
         mdp, discount, time_limit: as of `optimal_policy`.
         max_beliefs: as of `belief_mdp`, whose rows are the rows of the policy.
 
+    Returns:
+        a `Solution` with policy `[K, A]`; with a time limit `[time_limit, K, A]`, by steps taken.
     Raises:
         ValueError: as `optimal_policy`, or more beliefs than max_beliefs.
     """
@@ -145,6 +150,8 @@ def best_stochastic_policy(
     Raises:
         ValueError: discount out of range; time_limit or num_starts < 1; the uniform policy worth -inf or inf.
         RuntimeError: every value found is rejected.
+    Cost:
+        a climb from each start, of at most 1,000 iterations of a start value and its gradient.
     Reference:
         NP-hard: Littman (1994), Memoryless policies: theoretical limitations and practical results.
     """

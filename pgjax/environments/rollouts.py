@@ -63,7 +63,15 @@ class Trajectory(NamedTuple):
 
 
 def reset(key: Key, mdp: TabularMDP) -> Array:
-    """Draw the first state of an episode, an integer, shape `[]`."""
+    """Draw the first state of an episode.
+
+    Args:
+        key: random key, consumed.
+        mdp: the environment.
+
+    Returns:
+        an integer below S, shape `[]`.
+    """
     return _draw(key, on_device(mdp).initial)
 
 
@@ -76,7 +84,7 @@ def step(key: Key, mdp: TabularMDP, state: ArrayLike, action: ArrayLike) -> Tran
         state, action: integers below S and A, shape `[]`.
 
     Returns:
-        a `Transition`. In a terminal state: the same state, reward 0, terminated. The reward is nan where a
+        a `Transition`; in a terminal state that state again, reward 0, terminated. The reward is nan where a
     traced state or action is out of range.
 
     Raises:

@@ -86,7 +86,14 @@ def tabular_mdp(
 
 
 def fully_observed(mdp: TabularMDP) -> TabularMDP:
-    """The same environment where every state has an observation of its own, its number."""
+    """Give every state an observation of its own, its number.
+
+    Args:
+        mdp: the environment.
+
+    Returns:
+        the same environment but for `observation`.
+    """
     return mdp._replace(observation=np.arange(mdp.reward.shape[0], dtype=np.int32))  # type: ignore[arg-type]
 
 
@@ -112,12 +119,14 @@ def check_policy(mdp: TabularMDP, policy: ArrayLike) -> None:
 
 
 def epsilon_greedy(policy: ArrayLike, epsilon: ArrayLike) -> Array:
-    """Probabilities (1 - epsilon) policy + epsilon / A, shape `[O, A]`.
+    """Mix a policy with the uniform one: `(1 - epsilon) policy + epsilon / A`.
 
     Args:
         policy: probabilities, shape `[O, A]`.
         epsilon: in [0, 1], shape `[]`; clipped to that where it is traced.
 
+    Returns:
+        probabilities, shape `[O, A]`.
     Raises:
         ValueError: wrong shapes, no probabilities (where not traced), epsilon out of range.
     Differentiable in:

@@ -38,6 +38,8 @@ def nash_equilibrium(payoff: ArrayLike) -> Equilibrium:
     Args:
         payoff: A, shape `[A1, A2]`.
 
+    Returns:
+        an `Equilibrium`.
     Raises:
         ValueError: wrong shape or not finite.
         RuntimeError: the solver failed.
@@ -74,6 +76,8 @@ def quantal_response_equilibrium(payoff: ArrayLike, temperature: float) -> Equil
         payoff: A, shape `[A1, A2]`.
         temperature: tau > 0.
 
+    Returns:
+        the `Equilibrium`.
     Raises:
         ValueError: wrong shape or not finite; temperature <= 0.
         RuntimeError: Newton's method failed, which happens at temperatures far below the payoffs' differences.

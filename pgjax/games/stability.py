@@ -63,7 +63,7 @@ def stability_threshold(
         num_bisections: trials.
 
     Returns:
-        the largest rate found stable (0: none) and the smallest found unstable (+inf: none).
+        the largest rate found stable (0 for none) and the smallest found unstable (+inf for none).
     Raises:
         ValueError: a count below 1; highest not positive and finite; as for `pgjax.games.play`.
     Cost:

@@ -32,7 +32,7 @@ def all_actions_loss(pi: Categorical, action_values: ArrayLike, weights: ArrayLi
         weights: w, a scalar or `[T]`.
 
     Returns:
-        the loss, a scalar; minus the mean value of the policy's actions.
+        the loss, a scalar; minus the weighted sum of the values of the policy, the means over its actions.
     Raises:
         ValueError: not a Categorical (nor a Softmax or EpsilonGreedy), shapes that do not fit.
     Differentiable in:

@@ -89,8 +89,8 @@ def natural_gradient(
     `(F + damping I) x = gradient` is solved for x, by conjugate gradients.
 
     Exact after as many iterations as the parameters have dimensions; fewer give x in the Krylov space of the
-    gradient, still a descent direction. Solved in at least float32, for the gradient scaled to norm 1. It stops
-    early in a direction without curvature (p^T F p at rounding level), which without damping has no solution.
+    gradient, still a descent direction. Solved in at least float32, for the gradient over its largest entry. It
+    stops early in a direction without curvature (p^T F p at rounding level), which without damping has no solution.
     NaN gives NaN.
 
     Args:

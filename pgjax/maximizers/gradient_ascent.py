@@ -41,7 +41,8 @@ def gradient_ascent(
             Default Adam, 0.05.
 
     Raises:
-        ValueError: a count out of range, fewer points than starts.
+        ValueError: a count out of range; when run, fewer points than starts, or more than 32 dimensions with the
+            default search.
     Cost:
         that of the search, then num_starts gradients a step; the first step evaluates the starts.
     Reference:

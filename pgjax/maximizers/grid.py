@@ -16,7 +16,7 @@ from pgjax.types import Array
 def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
     """Evaluate a grid of num_points^N actions.
 
-    Mean regret on a quadratic is N h^2 / 12 for a spacing h; halving h costs 2^N times the evaluations.
+    Mean regret on `-|a - v|^2` is `N h^2 / 12` for a spacing h; halving h costs 2^N times the evaluations.
 
     Args:
         num_points: points in each dimension, bounds included; >= 2.
@@ -24,7 +24,7 @@ def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
             steps; further steps begin again.
 
     Raises:
-        ValueError: a setting out of range; num_points^N >= 2^31.
+        ValueError: a setting out of range; when run, num_points^N >= 2^31.
     Cost:
         min(chunk_size, num_points^N) evaluations a step.
     Reference:

@@ -27,7 +27,7 @@ def random_search(*, num_samples: int = 1024, sequence: Literal["sobol", "unifor
             (at most 2^20 points, 32 dimensions).
 
     Raises:
-        ValueError: num_samples < 1, an unknown sequence.
+        ValueError: num_samples < 1, an unknown sequence; when run, more than 32 dimensions with "sobol".
     Cost:
         num_samples evaluations a step.
     Reference:

@@ -136,6 +136,8 @@ def load_critic(name: str | Path) -> Critic:
     Args:
         name: of a critic that comes with pgjax, such as "relu_2x64_late", or the path of another without ending.
 
+    Returns:
+        a `Critic`.
     Raises:
         ValueError: no such critic.
     """
@@ -149,7 +151,10 @@ def save_critic(name: str | Path, critic: Critic) -> Path:
 
     Args:
         name: the path without its ending.
+        critic: what to write.
 
+    Returns:
+        the file's path.
     Raises:
         ValueError: an activation that is not one of `ACTIVATIONS`.
     """
@@ -168,12 +173,29 @@ def save_critic(name: str | Path, critic: Critic) -> Path:
 
 
 def load_brackets(name: str | Path) -> Brackets:
-    """Load the brackets of a critic, by the same name; ValueError if there are none."""
+    """Load the brackets of a critic.
+
+    Args:
+        name: as for `load_critic`.
+
+    Returns:
+        a `Brackets`.
+    Raises:
+        ValueError: no brackets for it.
+    """
     return Brackets(**_read(name, _BRACKETS))
 
 
 def save_brackets(name: str | Path, brackets: Brackets) -> Path:
-    """Write the brackets of a critic beside it, in one step."""
+    """Write the brackets of a critic beside it, in one step.
+
+    Args:
+        name: the path without its ending, as for `save_critic`.
+        brackets: what to write.
+
+    Returns:
+        the file's path.
+    """
     return _write(name, _BRACKETS, brackets._asdict())
 
 

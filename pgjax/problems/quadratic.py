@@ -29,10 +29,10 @@ def quadratic(
 ) -> Problem:
     """Maximize `Q(s, a) = a^T A a / 2 + s^T a` over a box; one random matrix A, a linear term s for each state.
 
-    A has random eigenvectors, so the box's corners matter in no single coordinate: clipping the unconstrained
-    maximum is wrong. Its eigenvalues have sizes in [0.3, 3]; "concave": all negative (one local maximum),
-    "indefinite": every second one positive (maxima on several faces). The entries of s are standard normal.
-    Above 8 dimensions A is block diagonal, in blocks of 6 and a smaller last one, so that the maximum is exact.
+    A has random eigenvectors, so that it couples the dimensions: clipping the unconstrained maximum is wrong. Its
+    eigenvalues have sizes in [0.3, 3]; "concave": all negative (one local maximum), "indefinite": every second one
+    positive (maxima on several faces). The entries of s are standard normal. Above 8 dimensions A is block
+    diagonal, in blocks of 6 and a smaller last one, so that the maximum is exact.
 
     Args:
         key: random key, for A and the states.
