@@ -55,20 +55,12 @@ def test_rows_are_counted_by_the_commit_that_made_them():
 
 @pytest.mark.parametrize("name", reports.STUDIES)
 def test_committed_results_are_of_the_code_as_it_is(name):
-    """Expected to fail, and to say which commits came after, where a result is older than its code."""
+    """Expected to fail where a result is older than its code, and to list the commits since."""
     if not provenance.has_history():
         pytest.skip("no git history")
-    result = results.read_json(reports.committed()[name])
-    code, stale = provenance.code_of(name), []
-    for commit, count in provenance.commits_of(result).items():
-        changes = provenance.changes_since(commit, code)
-        if changes:
-            listed = "; ".join(
-                f"{change.commit} ({len(change.files)} files) {change.subject}" for change in changes
-            )
-            stale.append(f"{count} rows of {commit[:7]}, then {listed}")
-    if stale:
-        pytest.xfail(f"{reports.committed()[name].name}: {' | '.join(stale)}")
+    path = reports.committed()[name]
+    if history := reports.history_of(name, results.read_json(path)):
+        pytest.xfail(f"{path.name}: {history}")
 
 
 @pytest.mark.parametrize("name", reports.STUDIES)
