@@ -14,6 +14,8 @@ import numpy as np
 from pgjax.distributions.base import as_float_array, widen
 from pgjax.types import Array, ArrayLike, Box
 
+__all__ = ["box_quadratic_argmax"]
+
 # A guard against cycles of rounding: of 240,000 random problems with condition numbers up to 1e6, in float32 and
 # float64 and up to 8 dimensions, none took more than 2 N + 4.
 _MAX_ITERATIONS_PER_DIM = 8
@@ -22,7 +24,7 @@ _MAX_ITERATIONS_PER_DIM = 8
 def box_quadratic_argmax(factor: ArrayLike, vertex: ArrayLike, box: Box) -> Array:
     """Maximize a concave quadratic over a box.
 
-    argmax of -|F^T (a - v)|^2 / 2 = -(a - v)^T P (a - v) / 2 over low <= a <= high, with P = F F^T
+    argmax of `-|F^T (a - v)|^2 / 2 = -(a - v)^T P (a - v) / 2` over `low <= a <= high`, with `P = F F^T`.
 
     The vertex clipped to the box where P is diagonal, and in general not. Where the maximum is degenerate (P
     singular) the result is one of the maximizers, up to what a pivot of P's rounding error leaves open.
@@ -38,16 +40,21 @@ def box_quadratic_argmax(factor: ArrayLike, vertex: ArrayLike, box: Box) -> Arra
         vertex: v, the maximum without the box, shape `[..., N]`; batch shapes broadcast.
         box: the actions.
 
-    Returns: actions `[..., N]` in the box, in at least float32. Where vertex or factor are not finite: some action
-        of the box, its center in coordinates that are NaN.
-    Raises: ValueError: shapes that do not fit.
-    Cost: typically 2 to N + 2 iterations, as many as the slowest problem of the batch takes, none where all
-        vertices lie inside; each about N^3 + 8 N^2 multiplications and additions. Memory: N^2 numbers a problem.
-    Differentiable in: nothing (the derivative is zero). The value's is the objective's at the fixed maximizer, by
-        the envelope theorem.
-    Reference: Nocedal & Wright (2006), Numerical optimization, section 16.5 (active sets); the projected step:
-        Bertsekas (1982), Projected Newton methods for optimization problems with simple constraints.
-        Deviation: freed all at once, stopped all at once, so that few iterations are needed.
+    Returns:
+        actions `[..., N]` in the box, in at least float32; where vertex or factor are not finite, some action of
+        the box, its center in coordinates that are NaN.
+    Raises:
+        ValueError: shapes that do not fit.
+    Cost:
+        typically 2 to N + 2 iterations, as many as the slowest problem of the batch takes, none where all vertices
+        lie inside; each about N^3 + 8 N^2 multiplications and additions. Memory: N^2 numbers a problem.
+    Differentiable in:
+        nothing (the derivative is zero). The value's is the objective's at the fixed maximizer, by the envelope
+        theorem.
+    Reference:
+        Nocedal & Wright (2006), Numerical optimization, section 16.5 (active sets); the projected step: Bertsekas
+        (1982), Projected Newton methods for optimization problems with simple constraints. Deviation: freed all at
+        once, stopped all at once, so that few iterations are needed.
     """
     factor, vertex = widen(as_float_array("factor", factor), as_float_array("vertex", vertex))
     num_dims = box.num_dims
@@ -71,7 +78,7 @@ def box_quadratic_argmax(factor: ArrayLike, vertex: ArrayLike, box: Box) -> Arra
 
 
 class _Quadratic(NamedTuple):
-    """B problems, stated as minima of |F^T (x - v)|^2 / 2: F `[N, N, B]`, v `[N, B]`, bounds `[N, 1]`."""
+    """B problems, stated as minima of `|F^T (x - v)|^2 / 2`: F `[N, N, B]`, v `[N, B]`, bounds `[N, 1]`."""
 
     factor: Array
     vertex: Array

@@ -11,10 +11,12 @@ from jax.interpreters import ad, batching, mlir
 
 from pgjax.types import Array
 
-T = TypeVar("T")
+__all__ = ["materialize"]
+
+_T = TypeVar("_T")
 
 
-def materialize(tree: T) -> T:
+def materialize(tree: _T) -> _T:
     """Return the numeric arrays of a pytree as they are, each computed once.
 
     XLA on CPU fuses what is cheap to write into its consumers, whatever it costs: random numbers shared by a

@@ -19,6 +19,8 @@ from jax.extend import random as jax_extend_random
 from pgjax.materialize import materialize
 from pgjax.types import Array, DTypeLike, Key, Shape
 
+__all__ = ["normal", "scan_keys", "split", "uniform"]
+
 # Up to this many numbers (one action's), a buffer of their own costs more than it saves.
 _MAX_FUSED = 32
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -33,10 +35,14 @@ def normal(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
         shape: shape of the result.
         dtype: a floating dtype.
 
-    Returns: array of `shape`.
-    Cost: about 5 ns a number on one CPU core, against 25 to 50 ns.
-    Differentiable in: nothing.
-    Reference: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3 (Threefry-2x32, 20 rounds).
+    Returns:
+        array of `shape`.
+    Cost:
+        about 5 ns a number on one CPU core, against 25 to 50 ns.
+    Differentiable in:
+        nothing.
+    Reference:
+        Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3 (Threefry-2x32, 20 rounds).
     """
     return _draw(jax.random.normal, key, shape, dtype)
 
@@ -53,7 +59,8 @@ def split(key: Key, num: int) -> Key:
         key: random key, consumed.
         num: number of keys.
 
-    Cost: one hash a key, which fuses; jax.random's is a loop of its own on CPU.
+    Cost:
+        one hash a key, which fuses; jax.random's is a loop of its own on CPU.
     """
     if not _is_partitionable_threefry(key):
         return jax.random.split(key, num)

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from pgjax.networks import CategoricalPolicy, GaussianPolicy
 from pgjax.types import Array, ArrayLike, Key, Params
 
+__all__ = ["distribution", "entropy", "kl_divergence", "log_prob", "mode", "sample", "sample_and_log_prob"]
+
 # Rows whose activations still fit in a CPU's caches; more at once page in fresh memory at every call.
 _MAX_BLOCK_ROWS = 4096
 _MIN_BLOCK_ROWS = 1024
@@ -25,21 +27,25 @@ _MIN_BLOCK_ROWS = 1024
 def distribution(
     policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = None
 ) -> distrax.Distribution:
-    """Give the distribution of actions pi(. | s), for one observation or a batch.
+    """Give the distribution of actions `pi(. | s)`, for one observation or a batch.
 
     On CPU, a large batch through the default torso is computed in blocks of rows: the same numbers, in less
     time and memory.
 
     Args:
         policy: Flax module from observations to a distribution.
-        params: its parameters, as `policy.init` returns them.
+        params: its variables, as `policy.init` returns them.
         observation: shape `[..., D]`, or what the policy's own torso takes.
         mask: allowed actions for a `CategoricalPolicy`, `[..., A]`, or a tuple of them, one for each factor.
 
-    Returns: a distribution with batch shape `[...]`.
-    Raises: ValueError: an observation without dimensions, or a mask for a policy that takes none.
-    Cost: one forward pass.
-    Differentiable in: params, observation.
+    Returns:
+        a distribution with batch shape `[...]`.
+    Raises:
+        ValueError: an observation without dimensions, or a mask for a policy that takes none.
+    Cost:
+        one forward pass.
+    Differentiable in:
+        params, observation.
     """
     observation = jax.tree.map(jnp.asarray, observation)
     if isinstance(observation, jax.Array) and observation.ndim == 0:
@@ -60,10 +66,20 @@ def distribution(
 
 
 def sample(policy: nn.Module, params: Params, key: Key, observation: ArrayLike, mask: Any = None) -> Array:
-    """Draw one action for each observation: `[..., N]`, or integers for categorical policies.
+    """Draw one action for each observation.
 
-    Cost: one forward pass and one random number for each action dimension.
-    Differentiable in: params, observation, for Gaussian policies (reparameterized).
+    Args:
+        policy, params, observation, mask: as for `distribution`.
+        key: random key, consumed.
+
+    Returns:
+        actions `[..., N]`; for categorical policies integers `[...]`, or `[..., F]` for F choices at once.
+    Raises:
+        ValueError: as `distribution`.
+    Cost:
+        one forward pass, and the numbers that the distribution draws: one for each action dimension as a rule.
+    Differentiable in:
+        params, observation, for Gaussian policies (reparameterized).
     """
     return distribution(policy, params, observation, mask).sample(seed=key)
 
@@ -75,6 +91,17 @@ def sample_and_log_prob(
 
     Reparameterized: the gradient of log_prob flows through the action too. For a score-function estimator, take
     `log_prob` of the stopped action.
+
+    Args:
+        policy, params, observation, mask: as for `distribution`.
+        key: random key, consumed.
+
+    Returns:
+        the actions, as of `sample`, and their log probabilities (densities), shape `[...]`.
+    Raises:
+        ValueError: as `distribution`.
+    Differentiable in:
+        params, observation; through the actions too for Gaussian policies.
     """
     return distribution(policy, params, observation, mask).sample_and_log_prob(seed=key)
 
@@ -82,24 +109,72 @@ def sample_and_log_prob(
 def log_prob(
     policy: nn.Module, params: Params, observation: ArrayLike, action: ArrayLike, mask: Any = None
 ) -> Array:
-    """Log probability (density) of each action `[..., N]` given its observation, shape `[...]`."""
+    """Log probability (density) of each action given its observation.
+
+    Args:
+        policy, params, observation, mask: as for `distribution`.
+        action: `[..., N]`; for categorical policies integers `[...]` or `[..., F]`.
+
+    Returns:
+        shape `[...]`; -inf for actions outside the box or forbidden.
+    Raises:
+        ValueError: as `distribution`, or an action of another shape or kind.
+    Differentiable in:
+        params, observation, and a continuous action.
+    """
     return distribution(policy, params, observation, mask).log_prob(action)
 
 
 def entropy(policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = None) -> Array:
-    """Entropy of pi(. | s) in nats, shape `[...]`."""
+    """Entropy of `pi(. | s)` in nats; of a squashed Gaussian by quadrature, to about 1e-6.
+
+    Args:
+        policy, params, observation, mask: as for `distribution`.
+
+    Returns:
+        shape `[...]`.
+    Raises:
+        ValueError: as `distribution`.
+    Differentiable in:
+        params, observation.
+    """
     return distribution(policy, params, observation, mask).entropy()
 
 
 def mode(policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = None) -> Array:
-    """The deterministic action: the mean, the squashed mean in a box, or the most probable action."""
+    """The deterministic action: the mean, the squashed mean in a box, or the most probable action.
+
+    Args:
+        policy, params, observation, mask: as for `distribution`.
+
+    Returns:
+        actions, as of `sample`.
+    Raises:
+        ValueError: as `distribution`.
+    Differentiable in:
+        params, observation, for Gaussian policies.
+    """
     return distribution(policy, params, observation, mask).mode()
 
 
 def kl_divergence(
     policy: nn.Module, params: Params, other_params: Params, observation: ArrayLike, mask: Any = None
 ) -> Array:
-    """KL(pi_params(. | s) || pi_other_params(. | s)) in nats, shape `[...]`."""
+    """`KL(pi_params(. | s) || pi_other_params(. | s))` in nats.
+
+    Args:
+        policy, params, observation, mask: as for `distribution`.
+        other_params: the second policy's parameters, of the same module.
+
+    Returns:
+        shape `[...]`; +inf where the first allows what the second forbids.
+    Raises:
+        ValueError: as `distribution`.
+    Cost:
+        two forward passes.
+    Differentiable in:
+        params, other_params, observation.
+    """
     other = distribution(policy, other_params, observation, mask)
     return distribution(policy, params, observation, mask).kl_divergence(other)
 

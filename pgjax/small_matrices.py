@@ -6,6 +6,8 @@ import jax.numpy as jnp
 
 from pgjax.types import Array
 
+__all__ = ["modified_cholesky", "solve_lower", "solve_upper"]
+
 
 def modified_cholesky(matrix: Array) -> Array:
     """L with L L^T = A + E: E is zero where A is safely positive definite, else a diagonal that makes it so.
@@ -13,9 +15,12 @@ def modified_cholesky(matrix: Array) -> Array:
     Args:
         matrix: A, symmetric, shape `[N, N]`; N up to some dozens, as the columns are unrolled.
 
-    Returns: L, lower triangular with a positive diagonal, shape `[N, N]`.
-    Cost: N^3 / 3 operations.
-    Reference: Gill, Murray & Wright (1981), Practical optimization, section 4.4.2.2, without interchanges.
+    Returns:
+        L, lower triangular with a positive diagonal, shape `[N, N]`.
+    Cost:
+        N^3 / 3 operations.
+    Reference:
+        Gill, Murray & Wright (1981), Practical optimization, section 4.4.2.2, without interchanges.
     """
     size = matrix.shape[0]
     epsilon = jnp.finfo(matrix.dtype).eps

@@ -8,6 +8,8 @@ import jax
 import jax.typing
 import numpy as np
 
+__all__ = ["Array", "ArrayLike", "Box", "DTypeLike", "Key", "Params", "Shape"]
+
 Array: TypeAlias = jax.Array
 ArrayLike: TypeAlias = jax.typing.ArrayLike
 DTypeLike: TypeAlias = jax.typing.DTypeLike
@@ -22,10 +24,15 @@ class Box:
 
     Args:
         low: smallest action, shape `[N]`, or a scalar where `high` has the shape.
-        high: largest action, shape `[N]`; equal to `low` where a dimension is fixed.
+        high: largest action, shape `[N]` or a scalar likewise; equal to `low` where a dimension is fixed.
 
-    Raises: ValueError: not one-dimensional, different lengths, not finite, or low > high.
-    Differentiable in: low, high, where they are traced (then their values are not checked).
+    Both are kept as read-only float64 NumPy arrays `[N]`; where one is traced, as JAX arrays, unchecked but for
+    their shape.
+
+    Raises:
+        ValueError: not numbers, shapes other than `[N]`, not finite, or low > high.
+    Differentiable in:
+        low, high, where they are traced.
     """
 
     __slots__ = ("high", "low")

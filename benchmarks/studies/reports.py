@@ -9,20 +9,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from studies.argmax import report as argmax_report
 from studies.argmax import tuning
-from studies.argmax.report import deadlines_markdown
 from studies.argmax.study import STUDY as ARGMAX
 from studies.built_in.study import STUDY as BUILT_IN
-from studies.certified.study import STUDY as CERTIFIED
+from studies.certified import study as certified
 from studies.claims.study import STUDY as CLAIMS
 from studies.common.command_line import CONSOLE, write_figures
 from studies.common.provenance import BENCHMARKS, ROOT, changes_since, code_of, commits_of, has_history
 from studies.common.results import read_json
 from studies.common.study import Study
+from studies.common.tables import markdown_table
 from studies.sampling_vs_argmax.report import short_markdown
 from studies.sampling_vs_argmax.study import STUDY as SAMPLING_VS_ARGMAX
 
-STUDIES = {s.name: s for s in (SAMPLING_VS_ARGMAX, ARGMAX, tuning.STUDY, CERTIFIED, BUILT_IN, CLAIMS)}
+STUDIES = {s.name: s for s in (SAMPLING_VS_ARGMAX, ARGMAX, tuning.STUDY, certified.STUDY, BUILT_IN, CLAIMS)}
 RESULTS = BENCHMARKS / "results"
 README = ROOT / "README.md"
 
@@ -55,9 +56,15 @@ def pages(results: Path = RESULTS) -> dict[Path, dict[str, str]]:
     of_argmax[tuning.STUDY.name] = tuning.STUDY.markdown(read[tuning.STUDY.name])
     found[README] = {
         "results": short_markdown(read["sampling_vs_argmax"]),
-        "maximizers": deadlines_markdown(read["argmax"]),
+        "maximizers": maximizers_markdown(read["argmax"], read["certified"]),
     }
     return found
+
+
+def maximizers_markdown(argmax: Mapping[str, Any], proofs: Mapping[str, Any]) -> str:
+    """For the README: which maximizer when."""
+    rows = [*argmax_report.advice_rows(argmax), *certified.advice_rows(proofs)]
+    return markdown_table(("when", "search: median regret on the arm / on the worst problem"), rows)
 
 
 def updated(text: str, sections: Mapping[str, str]) -> str:
@@ -76,11 +83,12 @@ def updated(text: str, sections: Mapping[str, str]) -> str:
 
 
 def remake() -> None:
-    """All figures, pages and the README's tables from the committed results; says which are of older code."""
+    """All figures, pages and README tables from the committed results; says which results are of older code."""
     for name, path in committed().items():
         result = read_json(path)
         written = write_figures(STUDIES[name], result, path)
-        CONSOLE.print(f"{path.name}: {len(written)} figures; {history_of(name, result)}")
+        history = history_of(name, result, max_changes=3) if has_history() else "no git history to compare with"
+        CONSOLE.print(f"{path.name}: {len(written)} figures; {history or 'of the code as it is'}")
     for page, sections in pages().items():
         text = updated(page.read_text(encoding="utf-8"), sections)
         temporary = page.with_name(f".{page.name}.tmp")
@@ -88,18 +96,20 @@ def remake() -> None:
         temporary.replace(page)
 
 
-def history_of(name: str, result: Mapping[str, Any]) -> str:
-    """For each commit that made rows of a result: the later ones that changed the code behind them."""
-    if not has_history():
-        return "no git history to compare its code with"
+def history_of(name: str, result: Mapping[str, Any], max_changes: int | None = None) -> str:
+    """For each commit that made rows of a result, the later ones that changed the code behind them, newest first.
+
+    Empty where there are none. Names at most max_changes of them; all by default.
+    """
     texts = []
     for commit, count in commits_of(result).items():
         changes = changes_since(commit, code_of(name))
-        listed = "; ".join(f"{change.commit} {change.subject}" for change in changes)
-        texts.append(
-            f"{count} rows of {commit[:7]}, {len(changes)} changes since" + (f" ({listed})" if listed else "")
-        )
-    return ", ".join(texts)
+        if changes:
+            named = "; ".join(f"{change.commit} {change.subject}" for change in changes[:max_changes])
+            texts.append(
+                f"{count} rows are of {commit[:7]}, {len(changes)} commits changed its code since: {named}"
+            )
+    return "; ".join(texts)
 
 
 def show(paths: Iterable[Path]) -> None:

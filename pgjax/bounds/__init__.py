@@ -1,6 +1,6 @@
 """Bounds over a box of whatever is written in JAX: intervals, linear relaxations, ranges of gradients."""
 
-from pgjax.bounds.forms import Interval
+from pgjax.bounds.enclosures import Interval
 from pgjax.bounds.interpreter import without_rounding
 from pgjax.bounds.relaxation import Relaxation, interval_bounds, relax
 

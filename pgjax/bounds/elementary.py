@@ -30,7 +30,8 @@ class Elementary(NamedTuple):
             low and high.
         derivative_range: (low, high) -> least and largest f' on [low, high], both sides of a kink at an end too.
         lowest: the least number that f is defined for.
-        curvature: of a wave, the largest |f''|: its extremes far from 0 are known to the rounding of their place.
+        curvature: of a wave, the largest `|f''|`: its extremes far from 0 are known to the rounding of their
+            place.
     """
 
     value: Callable[[Array], Array]

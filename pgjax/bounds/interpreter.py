@@ -11,7 +11,8 @@ import jax.extend as jex
 import jax.numpy as jnp
 
 from pgjax.bounds.elementary import ELEMENTARY, kink, power, reciprocal
-from pgjax.bounds.forms import Bilinear, Elementwise, Enclosure, Hull, Interval, Linear
+from pgjax.bounds.enclosures import Enclosure, Interval
+from pgjax.bounds.operations import Bilinear, Elementwise, Hull, Linear
 from pgjax.types import Array
 
 
@@ -59,7 +60,8 @@ def _clip_jvp(primals, tangents):
 def enclose(function: Callable[[Array], Array], box: Enclosure) -> Value:
     """The enclosure of a function over a box, or its value where it is the same everywhere.
 
-    Raises: ValueError: the function uses an operation that has no rule; the message names it.
+    Raises:
+        ValueError: the function uses an operation that has no rule; the message names it.
     """
     closed = jax.make_jaxpr(function)(box.center)
     (result,) = _interpret(closed.jaxpr, closed.consts, [box])

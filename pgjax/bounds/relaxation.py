@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from pgjax.bounds.forms import Enclosure, Interval, box_enclosure, keep
+from pgjax.bounds.enclosures import Enclosure, Interval, box_enclosure, keep
 from pgjax.bounds.interpreter import enclose
 from pgjax.types import Array
 
@@ -18,7 +18,7 @@ class Relaxation(NamedTuple):
 
     Fields:
         upper: f(a) <= upper; +inf where nothing is known.
-        plane, slopes: f(a) <= plane - sum_k (|slopes_k| r_k - slopes_k (a_k - c_k)); shapes `[]` and `[N]`. The
+        plane, slopes: `f(a) <= plane - sum_k (|slopes_k| r_k - slopes_k (a_k - c_k))`; shapes `[]` and `[N]`. The
             plane's own largest value is `plane`, which may be above `upper`.
         gradient_low, gradient_high: range of df / da_k over the box, at kinks of both sides' slopes and all
             between (Clarke's generalized gradient); shape `[N]`, infinite or NaN where f may jump.
@@ -40,9 +40,12 @@ def interval_bounds(function: Callable[[Array], Array], low: Array, high: Array)
         function: takes an array `[N]`, returns one of any shape, made of operations that have rules.
         low, high: the box, shape `[N]`, floating, of one dtype.
 
-    Returns: `Interval(low, high)` of the function's shape.
-    Raises: ValueError: an operation without a rule.
-    Reference: Moore (1966), Interval analysis; de Figueiredo & Stolfi (2004), Affine arithmetic.
+    Returns:
+        `Interval(low, high)` of the function's shape.
+    Raises:
+        ValueError: an operation without a rule.
+    Reference:
+        Moore (1966), Interval analysis; de Figueiredo & Stolfi (2004), Affine arithmetic.
     """
     value = enclose(function, box_enclosure(low, high))
     return value.interval if isinstance(value, Enclosure) else Interval(value, value)
@@ -61,13 +64,17 @@ def relax(objective: Callable[[Array], Array], low: Array, high: Array) -> Relax
         objective: takes an action `[N]`, returns a scalar, made of operations that have rules.
         low, high: the box, shape `[N]`, floating, of one dtype, low <= high.
 
-    Returns: a `Relaxation`. For smooth objectives upper exceeds the maximum by O(r^2).
-    Raises: ValueError: an operation without a rule.
-    Cost: for a dense network about 2 (N + 5) evaluations, in products of the weights with N + 8 columns a box.
-    Reference: Zhang et al. (2018), Efficient neural network robustness certification with general activation
-        functions (CROWN), theorem 3.2. Deviation: bounds of hidden units are from forward affine forms with one
-        band around each nonlinearity (Singh et al. (2018), Fast and effective robustness certification), where
-        CROWN goes backward from each unit.
+    Returns:
+        a `Relaxation`. For smooth objectives upper exceeds the maximum by O(r^2).
+    Raises:
+        ValueError: an operation without a rule.
+    Cost:
+        for a dense network about 2 (N + 5) evaluations, in products of the weights with N + 8 columns a box.
+    Reference:
+        Zhang et al. (2018), Efficient neural network robustness certification with general activation functions
+        (CROWN), theorem 3.2. Deviation: bounds of hidden units are from forward affine forms with one band around
+        each nonlinearity (Singh et al. (2018), Fast and effective robustness certification), where CROWN goes
+        backward from each unit.
     """
     box = box_enclosure(low, high)
     result = enclose(objective, box)

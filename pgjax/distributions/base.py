@@ -81,7 +81,8 @@ def as_array(name: str, value: ArrayLike) -> Array:
 def as_float_array(name: str, value: ArrayLike) -> Array:
     """The value as a jax array of a floating dtype; Python numbers and integers take the default one.
 
-    Raises: ValueError: not numbers, or complex ones.
+    Raises:
+        ValueError: not numbers, or complex ones.
     """
     array = as_array(name, value)
     if jnp.issubdtype(array.dtype, jnp.floating):
@@ -120,7 +121,8 @@ def widen(*arrays: Array) -> tuple[Array, ...]:
 def broadcast_parameters(names: tuple[str, ...], arrays: tuple[Array, ...], ndims: tuple[int, ...]):
     """The arrays with their leading (batch) dimensions broadcast together, written out for every rank.
 
-    Raises: ValueError: an array has too few dimensions, or the batch shapes do not broadcast.
+    Raises:
+        ValueError: an array has too few dimensions, or the batch shapes do not broadcast.
     """
     for name, array, ndim in zip(names, arrays, ndims, strict=True):
         if array.ndim < ndim:
@@ -145,7 +147,8 @@ def align_ranks(*arrays: Array) -> tuple[Array, ...]:
 def as_event(distribution: Distribution, name: str, value: ArrayLike) -> Array:
     """A floating event whose last dimensions are the event shape and whose others broadcast with the batch.
 
-    Raises: ValueError: another shape or kind of number.
+    Raises:
+        ValueError: another shape or kind of number.
     """
     event = as_float_array(name, value)
     check_event_shape(distribution, name, event.shape)

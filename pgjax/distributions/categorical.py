@@ -19,7 +19,8 @@ _MAX_INVERSE_CDF = 1024
 class Categorical(base.Distribution):
     """One of A actions, with probabilities softmax(logits) over the actions that the mask allows.
 
-    log p(a) = logits_a - log sum_{b allowed} exp(logits_b), and -inf where the mask (or a logit of -inf) forbids a
+    `log p(a) = logits_a - log sum_b exp(logits_b)` over the allowed b, and -inf where the mask (or a logit of
+    -inf) forbids a.
 
     A logit of +inf gets all the probability. A row that allows no action is uniform over all its actions, with
     zero gradients, so that padded agents give finite numbers everywhere. A row with a NaN logit has NaN
@@ -29,9 +30,12 @@ class Categorical(base.Distribution):
         logits: unnormalized log probabilities, shape `[..., A]`.
         mask: allowed actions, booleans (or 0 and 1) whose shape broadcasts with the logits'.
 
-    Raises: ValueError: shapes that do not fit.
-    Cost: one uniform number a sample up to 1,024 actions (probabilities are met to 2^-23), A numbers above.
-    Differentiable in: logits.
+    Raises:
+        ValueError: shapes that do not fit.
+    Cost:
+        one uniform number a sample up to 1,024 actions (probabilities are met to 2^-23), A numbers above.
+    Differentiable in:
+        logits.
     """
 
     _fields = ("log_probs",)
@@ -85,11 +89,11 @@ class Categorical(base.Distribution):
         return jnp.where(inside, jnp.take_along_axis(log_probs, index, axis=-1)[..., 0], -jnp.inf)
 
     def entropy(self) -> Array:
-        """-sum_a p_a log p_a in nats, shape `[...]`."""
+        """`-sum_a p_a log p_a` in nats, shape `[...]`."""
         return -jnp.sum(self.probs * _finite(self.log_probs), axis=-1)
 
     def kl_divergence(self, other_dist: Categorical, **_: object) -> Array:
-        """KL(self || other_dist) >= 0 in nats; +inf where self allows what other_dist forbids."""
+        """`KL(self || other_dist)` >= 0 in nats; +inf where self allows what other_dist forbids."""
         if not isinstance(other_dist, Categorical) or other_dist.num_actions != self.num_actions:
             raise ValueError(f"other_dist must be over {self.num_actions} actions; got {other_dist!r}")
         self._check_other_batch(other_dist)
@@ -103,15 +107,18 @@ class Categorical(base.Distribution):
 class MultiCategorical(base.Distribution):
     """Several independent choices at once; factor i has A_i actions, which may differ.
 
-    log p(a) = sum_i log p_i(a_i); each factor as `Categorical`, its masks included.
+    `log p(a) = sum_i log p_i(a_i)`; each factor as `Categorical`, its masks included.
 
     Args:
         logits: for each of the F factors an array `[..., A_i]`; batch shapes broadcast.
         masks: None, or for each factor None or the allowed actions `[..., A_i]`.
 
-    Raises: ValueError: no factor, another number of masks, or shapes that do not fit.
-    Cost: F uniform numbers a sample. Memory: F * max A_i numbers a batch element.
-    Differentiable in: logits.
+    Raises:
+        ValueError: no factor, another number of masks, or shapes that do not fit.
+    Cost:
+        F uniform numbers a sample. Memory: F * max A_i numbers a batch element.
+    Differentiable in:
+        logits.
     """
 
     _fields = ("log_probs",)

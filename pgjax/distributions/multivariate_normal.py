@@ -7,14 +7,14 @@ from jax.scipy.linalg import solve_triangular
 
 from pgjax import noise
 from pgjax.distributions import base
-from pgjax.distributions.normal import HALF_LOG_2PI, standard_log_density
-from pgjax.types import Array, ArrayLike, Key, Shape
+from pgjax.distributions.normal import HALF_LOG_2PI, LocationScale, standard_log_density
+from pgjax.types import Array, ArrayLike, Key
 
 
-class MultivariateNormal(base.Distribution):
+class MultivariateNormal(LocationScale):
     """Gaussian with mean mu and covariance Sigma = L L^T.
 
-    log p(a) = -|L^-1 (a - mu)|^2 / 2 - sum_i log |L_ii| - (N / 2) log(2 pi)
+    `log p(a) = -|L^-1 (a - mu)|^2 / 2 - sum_i log |L_ii| - (N / 2) log(2 pi)`
 
     The covariance itself is never formed. Only the lower triangle of `scale_tril` is read.
 
@@ -22,14 +22,16 @@ class MultivariateNormal(base.Distribution):
         mean: mu, shape `[..., N]`.
         scale_tril: L, shape `[..., N, N]`, lower triangular with a diagonal without zeros.
 
-    Raises: ValueError: shapes that do not fit.
-    Cost: N normal numbers and N^2 multiplications a sample; a triangular solve a density.
-    Differentiable in: mean, scale_tril, action; samples are reparameterized, a = mu + L epsilon.
+    Raises:
+        ValueError: shapes that do not fit.
+    Cost:
+        N normal numbers and N^2 multiplications a sample; a triangular solve a density.
+    Differentiable in:
+        mean, scale_tril, action; samples are reparameterized, a = mu + L epsilon.
     """
 
     _fields = ("loc", "scale_tril")
     _field_ndims = (1, 2)
-    loc: Array
     scale_tril: Array
 
     def __init__(self, mean: ArrayLike, scale_tril: ArrayLike):
@@ -43,16 +45,6 @@ class MultivariateNormal(base.Distribution):
                 f"{self.loc.shape}; got {tril.shape}"
             )
         self.scale_tril = jnp.tril(tril)
-
-    @property
-    def event_shape(self) -> Shape:
-        """`(N,)`."""
-        return self.loc.shape[-1:]
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The parameters' dtype, which samples have."""
-        return base.common_dtype(self.loc.dtype, self.scale_tril.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         return self._sample_n_and_log_prob(key, n)[0]
@@ -75,13 +67,14 @@ class MultivariateNormal(base.Distribution):
         return squares - log_det
 
     def entropy(self) -> Array:
-        """sum_i log |L_ii| + (N / 2) log(2 pi e), in nats, shape `[...]`."""
+        """`sum_i log |L_ii| + (N / 2) log(2 pi e)`, in nats, shape `[...]`."""
         return self._log_det() + self.loc.shape[-1] * (HALF_LOG_2PI + 0.5)
 
     def kl_divergence(self, other_dist: MultivariateNormal, **_: object) -> Array:
-        """KL(self || other_dist) >= 0, in nats.
+        """`KL(self || other_dist)` >= 0, in nats.
 
-        With M = L'^-1 L: sum_i (M_ii^2 - 1 - log M_ii^2) / 2 + sum_{i>j} M_ij^2 / 2 + |L'^-1 (mu - mu')|^2 / 2.
+        With `M = L'^-1 L` it is
+        `sum_i (M_ii^2 - 1 - log M_ii^2) / 2 + sum_{i>j} M_ij^2 / 2 + |L'^-1 (mu - mu')|^2 / 2`.
         """
         self._check_other(other_dist)
         loc, other_loc, scale, other_scale = base.widen(

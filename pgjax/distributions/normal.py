@@ -13,32 +13,10 @@ from pgjax.types import Array, ArrayLike, Key, Shape
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class DiagonalNormal(base.Distribution):
-    """Gaussian with mean mu and standard deviations sigma = exp(log_std), one for each action dimension.
+class LocationScale(base.Distribution):
+    """What the Gaussian families share: the first field is the location `[..., N]`, the second the scale."""
 
-    log p(a) = sum_i [ -(a_i - mu_i)^2 / (2 sigma_i^2) - log sigma_i - log(2 pi) / 2 ]
-
-    sigma is never formed on its own: densities are right where exp(+-log_std) leaves float32, up to
-    |log_std| = 167 in float32 and beyond 1300 in float64; past that, sigma is held there. A density that overflows
-    is -inf, and its gradient need not be finite.
-    Samples have the parameters' dtype; densities are computed and returned in at least float32.
-
-    Args:
-        mean: mu, shape `[..., N]`.
-        log_std: log sigma, shape `[..., N]`; its batch shape broadcasts with the mean's.
-
-    Raises: ValueError: shapes that do not fit.
-    Cost: one normal number for each sampled action dimension.
-    Differentiable in: mean, log_std, action; samples are reparameterized, a = mu + sigma * epsilon.
-    """
-
-    _fields = ("loc", "log_std")
-    _field_ndims = (1, 1)
     loc: Array
-    log_std: Array
-
-    def __init__(self, mean: ArrayLike, log_std: ArrayLike):
-        self.loc, self.log_std = gaussian_parameters(mean, log_std)
 
     @property
     def event_shape(self) -> Shape:
@@ -48,7 +26,37 @@ class DiagonalNormal(base.Distribution):
     @property
     def dtype(self) -> jnp.dtype:
         """The parameters' dtype, which samples have."""
-        return base.common_dtype(self.loc.dtype, self.log_std.dtype)
+        return base.common_dtype(self.loc.dtype, getattr(self, self._fields[1]).dtype)
+
+
+class DiagonalNormal(LocationScale):
+    """Gaussian with mean mu and standard deviations sigma = exp(log_std), one for each action dimension.
+
+    `log p(a) = sum_i [ -(a_i - mu_i)^2 / (2 sigma_i^2) - log sigma_i - log(2 pi) / 2 ]`
+
+    sigma is never formed on its own: densities are right where exp(+-log_std) leaves float32, up to
+    `|log_std| = 167` in float32 and beyond 1300 in float64; past that, sigma is held there. A density that
+    overflows is -inf, and its gradient need not be finite. Samples have the parameters' dtype; densities are
+    computed and returned in at least float32.
+
+    Args:
+        mean: mu, shape `[..., N]`.
+        log_std: log sigma, shape `[..., N]`; its batch shape broadcasts with the mean's.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    Cost:
+        one normal number for each sampled action dimension.
+    Differentiable in:
+        mean, log_std, action; samples are reparameterized, a = mu + sigma * epsilon.
+    """
+
+    _fields = ("loc", "log_std")
+    _field_ndims = (1, 1)
+    log_std: Array
+
+    def __init__(self, mean: ArrayLike, log_std: ArrayLike):
+        self.loc, self.log_std = gaussian_parameters(mean, log_std)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         loc, log_std = base.widen(self.loc, self.log_std)
@@ -68,12 +76,12 @@ class DiagonalNormal(base.Distribution):
         return jnp.sum(standard_log_density(over_std(action - loc, log_std)) - log_std, axis=-1)
 
     def entropy(self) -> Array:
-        """sum_i log sigma_i + (N / 2) log(2 pi e), in nats, shape `[...]`."""
+        """`sum_i log sigma_i + (N / 2) log(2 pi e)`, in nats, shape `[...]`."""
         (log_std,) = base.widen(self.log_std)
         return jnp.sum(log_std + (HALF_LOG_2PI + 0.5), axis=-1)
 
     def kl_divergence(self, other_dist: DiagonalNormal, **_: object) -> Array:
-        """KL(self || other_dist) >= 0, in nats, with full relative accuracy for nearly equal Gaussians."""
+        """`KL(self || other_dist)` >= 0, in nats, with full relative accuracy for nearly equal Gaussians."""
         self._check_other(other_dist)
         return gaussian_kl(self.loc, self.log_std, other_dist.loc, other_dist.log_std)
 

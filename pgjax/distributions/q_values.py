@@ -18,7 +18,8 @@ class Greedy(Categorical):
         q_values: Q(s, a), shape `[..., A]`.
         mask: allowed actions, as in `Categorical`.
 
-    Differentiable in: nothing (the gradient is zero).
+    Differentiable in:
+        nothing (the gradient is zero).
     """
 
     def __init__(self, q_values: ArrayLike, mask: ArrayLike | None = None):
@@ -28,15 +29,17 @@ class Greedy(Categorical):
 class EpsilonGreedy(Categorical):
     """The greedy action with probability 1 - epsilon, else any allowed one, all alike.
 
-    p(a) = (1 - epsilon) greedy(a) + epsilon / |allowed|; ties share the greedy part.
+    `p(a) = (1 - epsilon) greedy(a) + epsilon / |allowed|`; ties share the greedy part.
 
     Args:
         q_values: Q(s, a), shape `[..., A]`.
         epsilon: probability of a uniform choice, in [0, 1], a scalar or shape `[...]`; may be traced.
         mask: allowed actions, as in `Categorical`.
 
-    Raises: ValueError: epsilon outside [0, 1] (a traced one is clipped).
-    Differentiable in: epsilon.
+    Raises:
+        ValueError: epsilon outside [0, 1] (a traced one is clipped).
+    Differentiable in:
+        epsilon.
     """
 
     def __init__(self, q_values: ArrayLike, epsilon: ArrayLike, mask: ArrayLike | None = None):
@@ -54,8 +57,10 @@ class Softmax(Categorical):
         temperature: in the unit of the Q-values, >= 0, a scalar or shape `[...]`; may be traced.
         mask: allowed actions, as in `Categorical`.
 
-    Raises: ValueError: a negative temperature (a traced one counts as 0).
-    Differentiable in: q_values, temperature (where it is positive).
+    Raises:
+        ValueError: a negative temperature (a traced one counts as 0).
+    Differentiable in:
+        q_values, temperature (where it is positive).
     """
 
     def __init__(self, q_values: ArrayLike, temperature: ArrayLike = 1.0, mask: ArrayLike | None = None):

@@ -14,6 +14,7 @@ from pgjax import noise
 from pgjax.distributions import base
 from pgjax.distributions.normal import (
     HALF_LOG_2PI,
+    LocationScale,
     gaussian_kl,
     gaussian_parameters,
     over_std,
@@ -23,10 +24,12 @@ from pgjax.distributions.normal import (
 from pgjax.types import Array, ArrayLike, Key, Shape
 
 
-class TanhNormal(base.Distribution):
-    """a = low + (high - low) (1 + tanh u) / 2 with u ~ Normal(mu, sigma = exp(log_std)), each dimension alone.
+class TanhNormal(LocationScale):
+    """Gaussian squashed into a box by tanh, each dimension alone.
 
-    log p(a) = log Normal(u; mu, sigma) - sum_i [ log((high_i - low_i) / 2) + log(1 - tanh(u_i)^2) ]
+    `a = low + (high - low) (1 + tanh u) / 2` with `u ~ Normal(mu, sigma = exp(log_std))`
+
+    `log p(a) = log Normal(u; mu, sigma) - sum_i [ log((high_i - low_i) / 2) + log(1 - tanh(u_i)^2) ]`
 
     Every sample lies in [low, high], in its own dtype. An action exactly on a bound has the density of the
     action a fourth of its dtype's spacing inside (finite, with finite gradients); outside, the log density
@@ -37,14 +40,16 @@ class TanhNormal(base.Distribution):
         log_std: log sigma, shape `[..., N]`.
         low, high: bounds, shape `[N]`, `[..., N]` or scalars, low < high.
 
-    Raises: ValueError: shapes that do not fit; low >= high (where the values are known).
-    Cost: as `DiagonalNormal`, and about one exponential and one logarithm for each dimension.
-    Differentiable in: mean, log_std, action; samples are reparameterized.
+    Raises:
+        ValueError: shapes that do not fit; low >= high (where the values are known).
+    Cost:
+        as `DiagonalNormal`, and about one exponential and one logarithm for each dimension.
+    Differentiable in:
+        mean, log_std, action; samples are reparameterized.
     """
 
     _fields = ("loc", "log_std", "low", "high")
     _field_ndims = (1, 1, 1, 1)
-    loc: Array
     log_std: Array
     low: Array
     high: Array
@@ -56,16 +61,6 @@ class TanhNormal(base.Distribution):
         self.high = _bound("high", high, self.loc.shape, dtype)
         if _known(self.low, self.high) and not np.all(np.asarray(self.low) < np.asarray(self.high)):
             raise ValueError(f"low must be below high in every dimension; got low={low}, high={high}")
-
-    @property
-    def event_shape(self) -> Shape:
-        """`(N,)`."""
-        return self.loc.shape[-1:]
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """The parameters' dtype, which samples have."""
-        return base.common_dtype(self.loc.dtype, self.log_std.dtype)
 
     def _sample_n(self, key: Key, n: int) -> Array:
         return self._squash(self._sample_pre_squash(key, n)[0])
@@ -100,9 +95,12 @@ class TanhNormal(base.Distribution):
         return jnp.where(outside, -jnp.inf, jnp.sum(log_prob, axis=-1))
 
     def entropy(self) -> Array:
-        """Entropy in nats, shape `[...]`: the Gaussian's plus E[log |da/du|], by quadrature to about 1e-6.
+        """Entropy in nats, shape `[...]`: the Gaussian's plus `E[log |da/du|]`, by quadrature to about 1e-6.
 
-        Differentiable in: mean, log_std, bounds. Cost: 113 nodes a dimension.
+        Cost:
+            113 nodes a dimension.
+        Differentiable in:
+            mean, log_std, bounds.
         """
         loc, log_std, low, high = base.widen(self.loc, self.log_std, self.low, self.high)
         half_width = 0.5 * (high - low)
@@ -110,9 +108,10 @@ class TanhNormal(base.Distribution):
         return jnp.sum(gaussian + jnp.log(half_width) + _mean_log_det(loc, log_std), axis=-1)
 
     def kl_divergence(self, other_dist: TanhNormal, **_: object) -> Array:
-        """KL(self || other_dist), in nats: that of the Gaussians, which the same squashing leaves unchanged.
+        """`KL(self || other_dist)`, in nats: that of the Gaussians, which the same squashing leaves unchanged.
 
-        Raises: ValueError: the bounds differ. Where they are traced, so that they cannot be compared, the
+        Raises:
+            ValueError: the bounds differ. Where they are traced, so that they cannot be compared, the
         result is +inf for bounds that differ.
         """
         self._check_other(other_dist)

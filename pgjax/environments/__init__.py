@@ -25,18 +25,8 @@ from pgjax.environments.planning import (
     best_stochastic_policy,
     optimal_policy,
 )
-from pgjax.environments.tabular import (
-    Progress,
-    TabularMDP,
-    Trajectory,
-    Transition,
-    epsilon_greedy,
-    fully_observed,
-    reset,
-    rollout,
-    step,
-    tabular_mdp,
-)
+from pgjax.environments.rollouts import Progress, Trajectory, Transition, reset, rollout, step
+from pgjax.environments.tabular import TabularMDP, epsilon_greedy, fully_observed, tabular_mdp
 from pgjax.environments.two_states import two_aliased_states
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pgjax.checks import check_count
 from pgjax.distributions import DiagonalNormal, MultivariateNormal
-from pgjax.environments.tabular import as_numbers, check_number, in_range
+from pgjax.environments.checks import as_numbers, check_number, in_range
 from pgjax.types import Array, ArrayLike, Key
 
 _SYMMETRY_TOLERANCE = 1e-6
@@ -20,7 +20,9 @@ _SYMMETRY_TOLERANCE = 1e-6
 class GaussianBandit(NamedTuple):
     """K arms with Gaussian rewards; `gaussian_bandit` checks the fields.
 
-    Fields: mean: of each arm's reward, shape `[K]`; std: its standard deviation, shape `[K]`.
+    Fields:
+        mean: of each arm's reward, shape `[K]`.
+        std: its standard deviation, shape `[K]`.
     """
 
     mean: Array
@@ -33,23 +35,26 @@ class GaussianBandit(NamedTuple):
         return jnp.where(known, self.mean[action] + self.std[action] * noise, jnp.nan)
 
     def expected_reward(self, logits: Array) -> Array:
-        """Of the softmax policy: sum_i pi_i mean_i, shape `[]`. Differentiable in: logits."""
+        """Of the softmax policy: `sum_i pi_i mean_i`, shape `[]`; differentiable in the logits."""
         return jax.nn.softmax(logits) @ self.mean
 
     def regret(self, logits: Array) -> Array:
-        """What the softmax policy loses against the best arm: sum_i pi_i (max_j mean_j - mean_i), shape `[]`."""
+        """What the softmax policy loses against the best arm: `sum_i pi_i (max_j mean_j - mean_i)`, shape `[]`."""
         return jax.nn.softmax(logits) @ (jnp.max(self.mean) - self.mean)
 
     def policy_gradient(self, logits: Array) -> Array:
-        """The gradient of `expected_reward`: pi_i (mean_i - sum_j pi_j mean_j), shape `[K]`."""
+        """The gradient of `expected_reward`: `pi_i (mean_i - sum_j pi_j mean_j)`, shape `[K]`."""
         _check_shape("logits", logits, self.mean.shape)
         return jax.nn.softmax(logits) * (self.mean - self.expected_reward(logits))
 
 
 class QuadraticBandit(NamedTuple):
-    """A continuous action a with reward -(a - a*)^T H (a - a*) plus Gaussian noise; `quadratic_bandit` checks it.
+    """A continuous action a with reward `-(a - a*)^T H (a - a*)` plus Gaussian noise; see `quadratic_bandit`.
 
-    Fields: optimum: a*, shape `[N]`; curvature: H, positive definite, shape `[N, N]`; noise_std, shape `[]`.
+    Fields:
+        optimum: `a*`, shape `[N]`.
+        curvature: H, positive definite, shape `[N, N]`.
+        noise_std: standard deviation of the reward, shape `[]`.
     """
 
     optimum: Array
@@ -63,10 +68,12 @@ class QuadraticBandit(NamedTuple):
         return noise - _quadratic(self.curvature, action - self.optimum)
 
     def expected_reward(self, pi: DiagonalNormal | MultivariateNormal) -> Array:
-        """Of a Gaussian policy: -(mu - a*)^T H (mu - a*) - tr(H Sigma), shape `[...]`, that of pi's batch.
+        """Of a Gaussian policy: `-(mu - a*)^T H (mu - a*) - tr(H Sigma)`, shape `[...]`, that of pi's batch.
 
-        Raises: ValueError: actions of another size.
-        Differentiable in: pi.
+        Raises:
+            ValueError: actions of another size.
+        Differentiable in:
+            pi.
         """
         mean = pi.mean()
         if mean.shape[-1:] != self.optimum.shape:
@@ -80,7 +87,7 @@ class QuadraticBandit(NamedTuple):
     def policy_gradient(self, mean: Array, log_std: Array) -> tuple[Array, Array]:
         """The gradient of `expected_reward` of DiagonalNormal(mean, log_std), in both; shapes `[N]`.
 
-        d/dmu = -2 H (mu - a*), d/dlog sigma_i = -2 H_ii sigma_i^2.
+        `d/dmu = -2 H (mu - a*)`, `d/dlog sigma_i = -2 H_ii sigma_i^2`
         """
         _check_shape("mean", mean, self.optimum.shape)
         _check_shape("log_std", log_std, self.optimum.shape)
@@ -90,7 +97,7 @@ class QuadraticBandit(NamedTuple):
     def best_diagonal(self, temperature: ArrayLike) -> DiagonalNormal:
         """The diagonal Gaussian with the largest expected reward + temperature * entropy.
 
-        sigma_i^2 = tau / (2 H_ii).
+        `sigma_i^2 = tau / (2 H_ii)`
         """
         scale = _as_temperature(temperature) / 2
         return DiagonalNormal(self.optimum, 0.5 * (jnp.log(scale) - jnp.log(jnp.diagonal(self.curvature))))
@@ -98,13 +105,13 @@ class QuadraticBandit(NamedTuple):
     def best_full(self, temperature: ArrayLike) -> MultivariateNormal:
         """The Gaussian, and the distribution, with the largest expected reward + temperature * entropy.
 
-        Sigma = tau / 2 H^-1.
+        `Sigma = tau / 2 H^-1`
         """
         scale = jnp.sqrt(_as_temperature(temperature) / 2)
         return MultivariateNormal(self.optimum, scale * jnp.linalg.cholesky(jnp.linalg.inv(self.curvature)))
 
     def covariance_gap(self, temperature: ArrayLike) -> Array:
-        """What full covariance gains: tau / 2 (sum_i log H_ii - log det H) >= 0, shape `[]`.
+        """What full covariance gains: `tau / 2 (sum_i log H_ii - log det H)` >= 0, shape `[]`.
 
         The difference between `best_full` and `best_diagonal` in expected reward + temperature * entropy.
         """
@@ -119,7 +126,8 @@ def gaussian_bandit(mean: npt.ArrayLike, std: npt.ArrayLike = 1.0) -> GaussianBa
         mean: of each arm's reward, shape `[K]`, K >= 1.
         std: standard deviations, shape `[K]` or `[]`, at least 0.
 
-    Raises: ValueError: wrong shape, not finite, a negative std.
+    Raises:
+        ValueError: wrong shape, not finite, a negative std.
     """
     mean, std = as_numbers("mean", mean), as_numbers("std", std)
     if mean.ndim != 1 or mean.size == 0 or not np.all(np.isfinite(mean)):
@@ -133,11 +141,12 @@ def quadratic_bandit(optimum: npt.ArrayLike, curvature: npt.ArrayLike, noise_std
     """Make a `QuadraticBandit` from checked numbers, in JAX's default floating dtype.
 
     Args:
-        optimum: a*, shape `[N]`, N >= 1.
+        optimum: `a*`, shape `[N]`, N >= 1.
         curvature: H, symmetric and positive definite, shape `[N, N]`.
         noise_std: at least 0.
 
-    Raises: ValueError: wrong shape, not finite, curvature not positive definite, negative noise_std.
+    Raises:
+        ValueError: wrong shape, not finite, curvature not positive definite, negative noise_std.
     """
     optimum, curvature = as_numbers("optimum", optimum), as_numbers("curvature", curvature)
     if optimum.ndim != 1 or optimum.size == 0 or not np.all(np.isfinite(optimum)):
@@ -153,14 +162,24 @@ def quadratic_bandit(optimum: npt.ArrayLike, curvature: npt.ArrayLike, noise_std
 
 
 def gradient_ascent(bandit: GaussianBandit, logits: ArrayLike, step_size: float, num_steps: int) -> Array:
-    """Logits of exact softmax policy gradient ascent, shape `[num_steps + 1, K]`, the first ones given.
+    """Climb the exact gradient of a softmax policy's expected reward.
 
     The regret falls as O(1 / t), t = step_size * steps: with two arms, t * regret -> 1/2 whatever the gap between
     them (gradient flow: e^x + 2x - e^-x = 2 gap t + constant, x the difference of the logits). That is for exact
     gradients and a logit for each arm; one logit for both moves half as fast: t * regret -> 1.
 
-    Raises: ValueError: num_steps < 1, logits of another shape.
-    Reference: Mei et al. (2020), On the global convergence rates of softmax policy gradient methods.
+    Args:
+        bandit: the arms.
+        logits: to start from, shape `[K]`.
+        step_size: what the gradient is multiplied by.
+        num_steps: >= 1.
+
+    Returns:
+        logits after each step, the first ones before them, shape `[num_steps + 1, K]`.
+    Raises:
+        ValueError: num_steps < 1, logits of another shape.
+    Reference:
+        Mei et al. (2020), On the global convergence rates of softmax policy gradient methods.
     """
     check_count("num_steps", num_steps)
     if np.shape(logits) != bandit.mean.shape:

@@ -16,8 +16,9 @@ _NEGLIGIBLE = 1e-14
 class BeliefMDP(NamedTuple):
     """An environment whose states are beliefs.
 
-    Fields: mdp: with K beliefs as states, the last one of them the end, each with its own observation; belief:
-    probability of each state of the original environment, shape `[K, S]`, 0 throughout at the end.
+    Fields:
+        mdp: with K beliefs as states, the last one of them the end, each with its own observation.
+        belief: probability of each state of the original environment, shape `[K, S]`, 0 throughout at the end.
     """
 
     mdp: TabularMDP
@@ -35,9 +36,14 @@ def belief_mdp(mdp: TabularMDP, *, max_beliefs: int = 1000) -> BeliefMDP:
         mdp: the environment.
         max_beliefs: K, the end included; >= 2.
 
-    Raises: ValueError: max_beliefs < 2, or more beliefs than that.
-    Cost: memory K^2 A.
-    Reference: Astrom (1965), Optimal control of Markov processes with incomplete state information.
+    Returns:
+        a `BeliefMDP` with K at most max_beliefs.
+    Raises:
+        ValueError: max_beliefs < 2, or more beliefs than that.
+    Cost:
+        memory K^2 A.
+    Reference:
+        Astrom (1965), Optimal control of Markov processes with incomplete state information.
     """
     check_count("max_beliefs", max_beliefs, lowest=2)
     transition, reward, initial = (np.asarray(x, np.float64) for x in mdp[:3])

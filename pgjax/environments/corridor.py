@@ -15,11 +15,13 @@ def short_corridor() -> TabularMDP:
     States 0, 1, 2 and the goal 3, which ends the episode; it starts in state 0. Actions: 0 left, 1 right; left of
     state 0 is state 0, and in state 1 both are switched. Reward -1 a step. There is one observation, 0.
 
-    With p the probability of right, J(p) = -(4 - 2p) / (p (1 - p)) undiscounted (`short_corridor_value`), at most
-    -(6 + 4 sqrt 2) = -11.66 at p = 2 - sqrt 2; both deterministic memoryless policies never arrive.
+    With p the probability of right, `J(p) = -(4 - 2p) / (p (1 - p))` undiscounted (`short_corridor_value`), at
+    most -(6 + 4 sqrt 2) = -11.66 at p = 2 - sqrt 2; both deterministic memoryless policies never arrive.
 
-    Returns: a `TabularMDP` with 4 states, 2 actions, 1 observation.
-    Reference: Sutton & Barto (2018), Reinforcement learning, 2nd ed., example 13.1.
+    Returns:
+        a `TabularMDP` with 4 states, 2 actions, 1 observation.
+    Reference:
+        Sutton & Barto (2018), Reinforcement learning, 2nd ed., example 13.1.
     """
     transition = np.zeros((4, 2, 4))
     for state, (left, right) in enumerate([(0, 1), (2, 0), (1, 3), (3, 3)]):
@@ -34,9 +36,15 @@ def short_corridor() -> TabularMDP:
 
 
 def short_corridor_value(right: ArrayLike) -> Array:
-    """J(p) = -(4 - 2p) / (p (1 - p)), undiscounted, for the probability p of right; any shape.
+    """The corridor's undiscounted value for the probability p of right: `J(p) = -(4 - 2p) / (p (1 - p))`.
 
-    -inf at 0 and 1; p is clipped to [0, 1]. Differentiable in: right.
+    Args:
+        right: p, any shape; clipped to [0, 1].
+
+    Returns:
+        J(p), of that shape, in JAX's default floating dtype; -inf at 0 and 1.
+    Differentiable in:
+        right.
     """
     p = jnp.clip(jnp.asarray(right, jnp.result_type(float)), 0, 1)
     return -(4 - 2 * p) / (p * (1 - p))

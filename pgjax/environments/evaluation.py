@@ -10,15 +10,21 @@ import jax
 import jax.numpy as jnp
 
 from pgjax.checks import check_count
-from pgjax.environments.tabular import TabularMDP, as_fraction, check_policy, on_device
+from pgjax.environments.checks import as_fraction
+from pgjax.environments.tabular import TabularMDP, check_policy, on_device
 from pgjax.types import Array, ArrayLike
 
 
 class Chain(NamedTuple):
     """An environment under a policy, among the states where the episode goes on; all else is 0.
 
-    Fields: action_transition `[S, A, S]` and action_reward `[S, A]`; probability `[S, A]` of the actions;
-    transition `[S, S]` and reward `[S]` under them; ending `[S]`, the probability that the step is the last.
+    Fields:
+        action_transition: of each action, shape `[S, A, S]`.
+        action_reward: shape `[S, A]`.
+        probability: of the actions, shape `[S, A]`.
+        transition: under the policy, shape `[S, S]`.
+        reward: under the policy, shape `[S]`.
+        ending: probability that the step is the last, shape `[S]`.
     """
 
     action_transition: Array
@@ -32,8 +38,10 @@ class Chain(NamedTuple):
 class Endless(NamedTuple):
     """States of an undiscounted chain that has no end there, booleans (of a discounted one: none).
 
-    Fields: recurrent `[S]`: visited again and again once reached; minus, plus `[S]`: worth -inf or +inf;
-    reachable `[S, S]`: from a state (row) to another or itself.
+    Fields:
+        recurrent: visited again and again once reached, shape `[S]`.
+        minus, plus: worth -inf or +inf, shape `[S]`.
+        reachable: from a state (row) to another or itself, shape `[S, S]`.
     """
 
     recurrent: Array
@@ -47,7 +55,8 @@ def policy_value(
 ) -> Array:
     """The expected discounted return of a memoryless policy from every state.
 
-    v = (I - gamma P)^-1 r among non-terminal states, or with a time limit H: v_H = r + gamma P v_{H-1}, v_0 = 0.
+    `v = (I - gamma P)^-1 r` among non-terminal states, or with a time limit H: `v_H = r + gamma P v_{H-1}`,
+    `v_0 = 0`.
 
     With discount 1 and no time limit a value is finite where the episode ends with probability 1, or goes on for
     ever with rewards 0; it is -inf where rewards below 0 may recur for ever (also beside others above 0) and +inf
@@ -60,10 +69,14 @@ def policy_value(
         discount: gamma in [0, 1]; clipped to that where it is traced.
         time_limit: steps left, >= 1; None for no limit.
 
-    Returns: shape `[S]`, 0 in terminal states, in JAX's default floating dtype.
-    Raises: ValueError: wrong shape, no probabilities (where not traced), discount out of range, time_limit < 1.
-    Cost: S^3; with a time limit H products `[S, S] [S]`.
-    Differentiable in: policy, discount, and the environment's numbers; by 0 where a value is infinite.
+    Returns:
+        shape `[S]`, 0 in terminal states, in JAX's default floating dtype.
+    Raises:
+        ValueError: wrong shape, no probabilities (where not traced), discount out of range, time_limit < 1.
+    Cost:
+        S^3; with a time limit H products `[S, S] [S]`.
+    Differentiable in:
+        policy, discount, and the environment's numbers; by 0 where a value is infinite.
     """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
     if time_limit is not None:
@@ -78,9 +91,19 @@ def policy_value(
 def action_value(
     mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
 ) -> Array:
-    """The expected discounted return after each action, q = r + gamma P v, shape `[S, A]`; see `policy_value`.
+    """The expected discounted return after each action, `q = r + gamma P v`, shape `[S, A]`; see `policy_value`.
 
     Where next states may be worth -inf or +inf, -inf outweighs.
+
+    Args:
+        mdp, policy, discount, time_limit: as for `policy_value`; the action counts as the first of the steps left.
+
+    Returns:
+        shape `[S, A]`, 0 in terminal states.
+    Raises:
+        ValueError: as `policy_value`.
+    Differentiable in:
+        policy, discount, and the environment's numbers.
     """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
     if time_limit is None:
@@ -97,6 +120,16 @@ def start_value(
     """The objective J: the expected discounted return of an episode, shape `[]`; see `policy_value`.
 
     Where one start is worth -inf and another +inf, it is -inf.
+
+    Args:
+        mdp, policy, discount, time_limit: as for `policy_value`.
+
+    Returns:
+        shape `[]`.
+    Raises:
+        ValueError: as `policy_value`.
+    Differentiable in:
+        policy, discount, and the environment's numbers.
     """
     return expectation(on_device(mdp).initial, policy_value(mdp, policy, discount, time_limit=time_limit))
 
@@ -104,17 +137,22 @@ def start_value(
 def occupancy(
     mdp: TabularMDP, policy: ArrayLike, discount: ArrayLike = 1.0, *, time_limit: int | None = None
 ) -> Array:
-    """The expected discounted number of steps taken in each state: d(s) = sum_t gamma^t Pr(s_t = s).
+    """The expected discounted number of steps taken in each state: `d(s) = sum_t gamma^t Pr(s_t = s)`.
 
-    d = (I - gamma P^T)^-1 initial; it is not normalized, so that start_value = sum_s d(s) r(s). With discount 1
-    and no time limit it is +inf in the states that an endless episode may visit again and again.
+    `d = (I - gamma P^T)^-1 initial`; it is not normalized, so that `start_value = sum_s d(s) r(s)`. With discount
+    1 and no time limit it is +inf in the states that an endless episode may visit again and again.
 
-    Args: as of `policy_value`.
+    Args:
+        mdp, policy, discount, time_limit: as for `policy_value`.
 
-    Returns: shape `[S]`, 0 in terminal states.
-    Raises: ValueError: as `policy_value`.
-    Cost: S^3; with a time limit H products `[S] [S, S]`.
-    Differentiable in: policy, discount, and the environment's numbers; by 0 where it is infinite.
+    Returns:
+        shape `[S]`, 0 in terminal states.
+    Raises:
+        ValueError: as `policy_value`.
+    Cost:
+        S^3; with a time limit H products `[S] [S, S]`.
+    Differentiable in:
+        policy, discount, and the environment's numbers; by 0 where it is infinite.
     """
     discount, chain = as_discount(discount), policy_chain(mdp, policy)
     initial = on_device(mdp).initial
@@ -165,11 +203,18 @@ def discounted_sum(chain: Chain, right: Array, *discounts: Array, transpose: boo
     is the sum of what leaves s, so that nothing cancels, and with right sides of one sign each entry is accurate
     however seldom an episode ends. States that nothing leaves (recurrent ones after `end_endless`) end there.
 
-    Args: right: shape `[S, ...]`.
+    Args:
+        chain: states, and how they follow one another.
+        right: shape `[S, ...]`.
+        discounts: scalars whose product is gamma.
+        transpose: whether P is transposed.
 
-    Cost: S updates of `[S, S]`, then triangular solves.
-    Differentiable in: the transitions, right and discounts, by the equation.
-    Reference: Grassmann, Taksar & Heyman (1985), Regenerative analysis and steady state distributions.
+    Cost:
+        S updates of `[S, S]`, then triangular solves.
+    Differentiable in:
+        the transitions, right and discounts, by the equation.
+    Reference:
+        Grassmann, Taksar & Heyman (1985), Regenerative analysis and steady state distributions.
     """
     product, missing = discounts[0], 1 - discounts[0]
     for discount in discounts[1:]:

@@ -25,7 +25,12 @@ from pgjax.types import Array, ArrayLike
 
 
 class GradientMoments(NamedTuple):
-    """Moments of a gradient estimator. Fields: mean `[O, A]`; covariance `[O, A, O, A]`."""
+    """Moments of a gradient estimator.
+
+    Fields:
+        mean: shape `[O, A]`.
+        covariance: shape `[O, A, O, A]`.
+    """
 
     mean: Array
     covariance: Array
@@ -44,19 +49,24 @@ class GradientMoments(NamedTuple):
 def policy_gradient(mdp: TabularMDP, logits: ArrayLike, discount: ArrayLike = 1.0) -> Array:
     """The gradient of the start value in the logits of a softmax policy, by the policy gradient theorem.
 
-    dJ/dlogits[o, a] = sum over states s that look like o of d(s) pi(a|o) (q(s, a) - v(s)), d the `occupancy`.
-    It equals `jax.grad` of `start_value(mdp, softmax(logits), discount)`, which also knows time limits.
+    `dJ/dlogits[o, a] = sum_s d(s) pi(a | o) (q(s, a) - v(s))` over the states s that look like o, d the
+    `occupancy`. It equals `jax.grad` of `start_value(mdp, softmax(logits), discount)`, which also knows time
+    limits.
 
     Args:
         mdp: the environment.
         logits: shape `[O, A]`.
         discount: gamma in [0, 1].
 
-    Returns: shape `[O, A]`; 0 where the start value is infinite.
-    Raises: ValueError: wrong shape, discount out of range.
-    Cost: S^3.
-    Reference: Sutton et al. (2000), Policy gradient methods for RL with function approximation, theorem 1.
-        Deviation: under aliasing, the sum goes over states, and q is that of the state.
+    Returns:
+        shape `[O, A]`; 0 where the start value is infinite.
+    Raises:
+        ValueError: wrong shape, discount out of range.
+    Cost:
+        S^3.
+    Reference:
+        Sutton et al. (2000), Policy gradient methods for RL with function approximation, theorem 1. Deviation:
+        under aliasing, the sum goes over states, and q is that of the state.
     """
     logits = _as_logits(mdp, logits)
     policy = jax.nn.softmax(logits)
@@ -75,9 +85,10 @@ def reinforce_moments(
 ) -> GradientMoments:
     """Mean and covariance of REINFORCE's gradient from one episode, by linear solves.
 
-    g = sum_t gamma^t grad log pi(a_t|o_t) (G_t - b(s_t)), G_t = sum_{k >= t} gamma^(k-t) r_k. From a state, the
-    returns and g satisfy G = r + gamma G', g = u (G - b) + gamma g' with u the score; so do their products, and
-    the expectations of G, G^2, g, g G, g g^T solve linear systems, one after the other.
+    `g = sum_t gamma^t grad log pi(a_t | o_t) (G_t - b(s_t))`, `G_t = sum_{k >= t} gamma^(k-t) r_k`
+
+    From a state, the returns and g satisfy `G = r + gamma G'`, `g = u (G - b) + gamma g'` with u the score; so do
+    their products, and the expectations of G, G^2, g, g G, g g^T solve linear systems, one after the other.
 
     Args:
         mdp: the environment.
@@ -85,11 +96,16 @@ def reinforce_moments(
         discount: gamma in [0, 1].
         baseline: b, shape `[]`, or `[S]` such as `policy_value`; it changes the covariance, never the mean.
 
-    Returns: `GradientMoments`; inf throughout where undiscounted episodes may go on for ever.
-    Raises: ValueError: wrong shape, discount out of range.
-    Cost: five solves, the last with O^2 A^2 right sides; memory S A O^2 A^2.
-    Differentiable in: logits, baseline, discount.
-    Reference: Williams (1992), Simple statistical gradient-following algorithms; the second moments are ours.
+    Returns:
+        `GradientMoments`; inf throughout where undiscounted episodes may go on for ever.
+    Raises:
+        ValueError: wrong shape, discount out of range.
+    Cost:
+        five solves, the last with O^2 A^2 right sides; memory S A O^2 A^2.
+    Differentiable in:
+        logits, baseline, discount.
+    Reference:
+        Williams (1992), Simple statistical gradient-following algorithms; the second moments are ours.
     """
     chain, ends, score, baseline, discount = _prepare(mdp, logits, discount, baseline)
     arrive, reward = chain.action_transition, chain.action_reward
@@ -128,10 +144,18 @@ def optimal_baseline(mdp: TabularMDP, logits: ArrayLike, discount: ArrayLike = 1
     """The constant baseline with the least total variance of REINFORCE's gradient, shape `[]`.
 
     The total variance is a quadratic of the baseline, so that one Newton step from 0 is exact; 0 where the
-    variance is infinite, or the same whatever the baseline. Args, Raises as of `reinforce_moments`.
+    variance is infinite, or the same whatever the baseline.
 
-    Reference: Greensmith, Bartlett & Baxter (2004), Variance reduction techniques for gradient estimates.
-        Deviation: for the one-episode estimator with the return from each step on.
+    Args:
+        mdp, logits, discount: as for `reinforce_moments`.
+
+    Raises:
+        ValueError: as `reinforce_moments`.
+    Cost:
+        that of `reinforce_moments` and of its first and second derivative in the baseline.
+    Reference:
+        Greensmith, Bartlett & Baxter (2004), Variance reduction techniques for gradient estimates. Deviation: for
+        the one-episode estimator with the return from each step on.
     """
 
     def total(baseline):
@@ -152,17 +176,22 @@ def per_step_mean_gradient(
 ) -> Array:
     """The mean of REINFORCE's gradient divided by the episode's length T: a common loss, and no gradient.
 
-    E[g / T] = int_0^1 E[g z^(T-1)] dz, where the expectations of z^T, z^T G and z^T g solve linear systems at each
-    z; Gauss-Legendre integrates them. Long episodes count less, so its zero is not a maximum of the start value.
+    `E[g / T] = int_0^1 E[g z^(T-1)] dz`, where the expectations of z^T, z^T G and z^T g solve linear systems at
+    each z; Gauss-Legendre integrates them. Long episodes count less, so its zero is not a maximum of the start
+    value.
 
     Args:
         mdp, logits, discount, baseline: as of `reinforce_moments`; here the baseline changes the mean.
         num_nodes: >= 1; the error falls geometrically, the faster the sooner episodes end.
 
-    Returns: shape `[O, A]`; 0 where undiscounted episodes may go on for ever.
-    Raises: ValueError: wrong shape, discount out of range, num_nodes < 1.
-    Cost: three solves a node.
-    Differentiable in: logits, baseline, discount.
+    Returns:
+        shape `[O, A]`; 0 where undiscounted episodes may go on for ever.
+    Raises:
+        ValueError: wrong shape, discount out of range, num_nodes < 1.
+    Cost:
+        three solves a node.
+    Differentiable in:
+        logits, baseline, discount.
     """
     check_count("num_nodes", num_nodes)
     chain, ends, score, baseline, discount = _prepare(mdp, logits, discount, baseline)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from pgjax.environments.tabular import TabularMDP, check_number, tabular_mdp
+from pgjax.environments.checks import check_number
+from pgjax.environments.tabular import TabularMDP, tabular_mdp
 from pgjax.types import Array, ArrayLike
 
 _NUM_CELLS = 5
@@ -49,9 +50,12 @@ def aliased_gridworld(
         step_reward: of every move.
         initial: probabilities of the five cells to start in.
 
-    Returns: a `TabularMDP` with 8 states, 4 actions, 4 observations.
-    Raises: ValueError: initial of another shape or no probabilities, rewards that are not finite.
-    Reference: Silver (2015), Lectures on reinforcement learning, lecture 7, aliased gridworld.
+    Returns:
+        a `TabularMDP` with 8 states, 4 actions, 4 observations.
+    Raises:
+        ValueError: initial of another shape or no probabilities, rewards that are not finite.
+    Reference:
+        Silver (2015), Lectures on reinforcement learning, lecture 7, aliased gridworld.
     """
     if np.shape(initial) != (_NUM_CELLS,):
         raise ValueError(f"initial must have shape ({_NUM_CELLS},); got {np.shape(initial)}")
@@ -83,7 +87,8 @@ def toward_treasure(grey_east: ArrayLike = 0.5) -> Array:
     Args:
         grey_east: probability of east in the grey cells, else west; shape `[]`, clipped to [0, 1].
 
-    Differentiable in: grey_east.
+    Differentiable in:
+        grey_east.
     """
     east = jnp.clip(jnp.asarray(grey_east, jnp.result_type(float)), 0, 1)
     rows = jnp.eye(len(Move), dtype=east.dtype)

@@ -26,7 +26,9 @@ _NEGLIGIBLE = 1e-7  # a probability that may as well be 0
 class Solution(NamedTuple):
     """A policy and what it is worth.
 
-    Fields: policy: probabilities of the actions, by what it sees, float64; value: the start value, a number.
+    Fields:
+        policy: probabilities of the actions, by what it sees, float64.
+        value: the start value, a number.
     """
 
     policy: np.ndarray
@@ -46,9 +48,13 @@ def optimal_policy(mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | 
             to where there are no rewards.
         time_limit: steps of an episode, >= 1; None for no limit.
 
-    Returns: a `Solution` with policy `[S, A]`; with a time limit `[time_limit, S, A]`, by steps taken.
-    Raises: ValueError: discount out of range, or 1 where values are infinite; time_limit < 1.
-    Cost: one solve in S an improvement; with a time limit H sums over `[S, A, S]`.
+    Returns:
+        a `Solution` with policy `[S, A]`; with a time limit `[time_limit, S, A]`, by steps taken.
+    Raises:
+        ValueError: discount out of range, or 1 where values are infinite; time_limit < 1.
+        RuntimeError: no end within 1,000 improvements.
+    Cost:
+        one solve in S an improvement; with a time limit H sums over `[S, A, S]`.
     """
     as_discount(discount)
     if time_limit is not None:
@@ -73,13 +79,18 @@ def optimal_policy(mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | 
 def best_memory_policy(
     mdp: TabularMDP, discount: float = 1.0, *, time_limit: int | None = None, max_beliefs: int = 1000
 ) -> Solution:
-    """The best policy that remembers its observations and actions: the optimal one of `belief_mdp`, deterministic.
+    """The best policy that remembers its observations and actions: the optimal one of `belief_mdp`.
+
+    Deterministic but where actions are equally good.
 
     Args:
         mdp, discount, time_limit: as of `optimal_policy`.
         max_beliefs: as of `belief_mdp`, whose rows are the rows of the policy.
 
-    Raises: ValueError: as `optimal_policy`, or more beliefs than max_beliefs.
+    Returns:
+        a `Solution` with policy `[K, A]`; with a time limit `[time_limit, K, A]`, by steps taken.
+    Raises:
+        ValueError: as `optimal_policy`, or more beliefs than max_beliefs.
     """
     return optimal_policy(belief_mdp(mdp, max_beliefs=max_beliefs).mdp, discount, time_limit=time_limit)
 
@@ -89,11 +100,15 @@ def best_deterministic_policy(
 ) -> Solution:
     """The best deterministic memoryless policy, by trying all of them; the first of equally good ones.
 
-    Args: as of `optimal_policy`, without its condition on discount 1.
+    Args:
+        mdp, discount, time_limit: as for `optimal_policy`, without its condition on discount 1.
 
-    Returns: a `Solution` with policy `[O, A]`; its value may be -inf at discount 1, see `policy_value`.
-    Raises: ValueError: discount out of range, time_limit < 1, more than 2^20 policies.
-    Cost: A^O evaluations, O the number of observations outside of terminal states.
+    Returns:
+        a `Solution` with policy `[O, A]`; its value may be -inf at discount 1, see `policy_value`.
+    Raises:
+        ValueError: discount out of range, time_limit < 1, more than 2^20 policies.
+    Cost:
+        A^O evaluations, O the number of observations outside of terminal states.
     """
     as_discount(discount)
     num_actions = mdp.reward.shape[1]
@@ -130,10 +145,15 @@ def best_stochastic_policy(
         num_starts: >= 1; the first is uniform, the others have normal logits of standard deviation 3.
         seed: of the starts.
 
-    Returns: a `Solution` with policy `[O, A]`.
-    Raises: ValueError: discount out of range; time_limit or num_starts < 1; the uniform policy worth -inf or inf.
+    Returns:
+        a `Solution` with policy `[O, A]`.
+    Raises:
+        ValueError: discount out of range; time_limit or num_starts < 1; the uniform policy worth -inf or inf.
         RuntimeError: every value found is rejected.
-    Reference: NP-hard: Littman (1994), Memoryless policies: theoretical limitations and practical results.
+    Cost:
+        a climb from each start, of at most 1,000 iterations of a start value and its gradient.
+    Reference:
+        NP-hard: Littman (1994), Memoryless policies: theoretical limitations and practical results.
     """
     as_discount(discount)
     check_count("num_starts", num_starts)

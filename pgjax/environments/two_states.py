@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pgjax.environments.tabular import TabularMDP, check_number, tabular_mdp
+from pgjax.environments.checks import check_number
+from pgjax.environments.tabular import TabularMDP, tabular_mdp
 
 
 def two_aliased_states(reward: float = 1.0, *, initial: npt.ArrayLike = (0.5, 0.5)) -> TabularMDP:
@@ -22,9 +23,12 @@ def two_aliased_states(reward: float = 1.0, *, initial: npt.ArrayLike = (0.5, 0.
         reward: R, finite.
         initial: probabilities of the two states to start in.
 
-    Returns: a `TabularMDP` with 2 states, 2 actions, 1 observation.
-    Raises: ValueError: reward not finite; initial of another shape or no probabilities.
-    Reference: Singh, Jaakkola & Jordan (1994), Learning without state-estimation in partially observable Markovian
+    Returns:
+        a `TabularMDP` with 2 states, 2 actions, 1 observation.
+    Raises:
+        ValueError: reward not finite; initial of another shape or no probabilities.
+    Reference:
+        Singh, Jaakkola & Jordan (1994), Learning without state-estimation in partially observable Markovian
         decision processes, section 3.
     """
     check_number("reward", reward)

@@ -20,7 +20,9 @@ from pgjax.types import Array, ArrayLike
 class State(NamedTuple):
     """One player between two steps.
 
-    Fields: log_strategy: log-probabilities, shape `[A]`, normalized; memory: what else the dynamics keeps.
+    Fields:
+        log_strategy: log-probabilities, shape `[A]`, normalized.
+        memory: what else the dynamics keeps.
     """
 
     log_strategy: Array

@@ -61,12 +61,16 @@ def play(dynamics, payoff, strategy, opponent=None, *, num_steps, return_traject
         num_steps: >= 1.
         return_trajectory: whether to return the outcome after every step too.
 
-    Returns: an `Outcome`, in JAX's default floating dtype; with `return_trajectory` also one that leads with
+    Returns:
+        an `Outcome`, in JAX's default floating dtype; with `return_trajectory` also one that leads with
         `[num_steps]`.
-    Raises: ValueError: num_steps < 1, wrong shapes, strategies that are not probabilities, self-play of a payoff
-        that is not antisymmetric.
-    Cost: num_steps products with the payoff a player; no memory beside the trajectory.
-    Differentiable in: payoff, strategies inside the simplex, settings.
+    Raises:
+        ValueError: num_steps < 1, wrong shapes, strategies that are not probabilities, self-play of a payoff that
+            is not antisymmetric.
+    Cost:
+        num_steps products with the payoff a player; no memory beside the trajectory.
+    Differentiable in:
+        payoff, strategies inside the simplex, settings.
     """
     check_count("num_steps", num_steps)
     payoff, states = start(dynamics, payoff, strategy, opponent)

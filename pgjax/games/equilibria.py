@@ -16,9 +16,12 @@ _TOLERANCE = 1e-12
 
 
 class Equilibrium(NamedTuple):
-    """Strategies of both players, and the row player's payoff.
+    """Strategies of both players, and the row player's payoff, on the host.
 
-    Fields: strategy `[A1]` and opponent `[A2]`, probabilities; value, a number. All in float64, on the host.
+    Fields:
+        strategy: the row player's probabilities, float64, shape `[A1]`.
+        opponent: the column player's probabilities, float64, shape `[A2]`.
+        value: the row player's expected payoff, a number.
     """
 
     strategy: np.ndarray
@@ -29,14 +32,19 @@ class Equilibrium(NamedTuple):
 def nash_equilibrium(payoff: ArrayLike) -> Equilibrium:
     """A Nash equilibrium of a zero-sum game, by linear programming.
 
-    max v subject to x^T A >= v in every column, x a strategy; the opponent's strategy is the dual solution.
+    max v subject to `x^T A >= v` in every column, x a strategy; the opponent's strategy is the dual solution.
     Where there are several equilibria, one of them (their value is the same).
 
     Args:
         payoff: A, shape `[A1, A2]`.
 
-    Raises: ValueError: wrong shape or not finite. RuntimeError: the solver failed.
-    Reference: Dantzig (1951), A proof of the equivalence of the programming problem and the game problem.
+    Returns:
+        an `Equilibrium`.
+    Raises:
+        ValueError: wrong shape or not finite.
+        RuntimeError: the solver failed.
+    Reference:
+        Dantzig (1951), A proof of the equivalence of the programming problem and the game problem.
     """
     matrix = as_matrix(payoff)
     num_rows, num_columns = matrix.shape
@@ -59,7 +67,8 @@ def nash_equilibrium(payoff: ArrayLike) -> Equilibrium:
 def quantal_response_equilibrium(payoff: ArrayLike, temperature: float) -> Equilibrium:
     """The logit quantal response equilibrium, the Nash equilibrium of the game with temperature * entropy.
 
-    x = softmax(A y / tau), y = softmax(-A^T x / tau); it is unique. Solved by Newton's method on the logits with
+    `x = softmax(A y / tau)`, `y = softmax(-A^T x / tau)`; it is unique. Solved by Newton's method on the logits
+    with
     backtracking, which converges from anywhere: the Jacobian, I plus the product of a skew-symmetric matrix and a
     positive semidefinite one, is never singular.
 
@@ -67,9 +76,13 @@ def quantal_response_equilibrium(payoff: ArrayLike, temperature: float) -> Equil
         payoff: A, shape `[A1, A2]`.
         temperature: tau > 0.
 
-    Raises: ValueError: wrong shape or not finite; temperature <= 0. RuntimeError: Newton's method failed, which
-        happens at temperatures far below the payoffs' differences.
-    Reference: McKelvey & Palfrey (1995), Quantal response equilibria for normal form games.
+    Returns:
+        the `Equilibrium`.
+    Raises:
+        ValueError: wrong shape or not finite; temperature <= 0.
+        RuntimeError: Newton's method failed, which happens at temperatures far below the payoffs' differences.
+    Reference:
+        McKelvey & Palfrey (1995), Quantal response equilibria for normal form games.
     """
     matrix = as_matrix(payoff)
     if np.ndim(temperature) != 0:

@@ -15,9 +15,10 @@ from pgjax.types import Array, ArrayLike
 def magnetic_mirror_descent(
     *, learning_rate: ArrayLike, temperature: ArrayLike, magnet: ArrayLike | None = None
 ) -> Dynamics:
-    """Maximize payoff - tau KL(pi, magnet) - KL(pi, last pi) / eta, by its closed form.
+    """Maximize `payoff - tau KL(pi, magnet) - KL(pi, last pi) / eta`, by its closed form.
 
-    log pi = (log last pi + eta u + eta tau log magnet) / (1 + eta tau), normalized.
+    `log pi = (log last pi + eta u + eta tau log magnet) / (1 + eta tau)`, normalized.
+
     With a uniform magnet its fixed point is the game's quantal response equilibrium at temperature tau. It
     converges for small eta; in rock-paper-scissors uniform play is stable for eta (1/3 - tau^2) < 2 tau, so at any
     eta from tau = 1/sqrt(3) on.
@@ -27,14 +28,14 @@ def magnetic_mirror_descent(
         temperature: tau >= 0; may be traced (then a negative one counts as 0).
         magnet: the strategy that attracts, positive probabilities, shape `[A]`; default uniform.
 
-    Raises: ValueError: a setting out of range.
-    Reference: Sokota et al. (2023), A unified approach to reinforcement learning, quantal response equilibria, and
+    Raises:
+        ValueError: a setting out of range.
+    Reference:
+        Sokota et al. (2023), A unified approach to reinforcement learning, quantal response equilibria, and
         two-player zero-sum games.
     """
-    rate, temperature = (
-        as_setting("learning_rate", learning_rate, positive=True),
-        as_setting("temperature", temperature),
-    )
+    rate = as_setting("learning_rate", learning_rate, positive=True)
+    temperature = as_setting("temperature", temperature)
     log_magnet = _log_magnet(magnet)
 
     def step(state, values):
@@ -49,20 +50,21 @@ def magnetic_mirror_descent(
 def moving_magnet_descent(*, learning_rate: ArrayLike, temperature: ArrayLike, magnet_rate: ArrayLike) -> Dynamics:
     """Magnetic mirror descent whose magnet trails behind the strategy: it converges to a Nash equilibrium.
 
-    log magnet = (1 - kappa) log magnet + kappa log pi, normalized, after each step; at first it is the initial pi.
+    `log magnet = (1 - kappa) log magnet + kappa log pi`, normalized, after each step; at first it is the initial
+    pi.
 
     Args:
         learning_rate: eta > 0; may be traced (then a negative one counts as 0).
         temperature: tau >= 0; may be traced (then a negative one counts as 0).
         magnet_rate: kappa in [0, 1]; may be traced (then it is clipped to that).
 
-    Raises: ValueError: a setting out of range.
-    Reference: Sokota et al. (2023), as for `magnetic_mirror_descent`, on moving the magnet.
+    Raises:
+        ValueError: a setting out of range.
+    Reference:
+        Sokota et al. (2023), as for `magnetic_mirror_descent`, on moving the magnet.
     """
-    rate, temperature = (
-        as_setting("learning_rate", learning_rate, positive=True),
-        as_setting("temperature", temperature),
-    )
+    rate = as_setting("learning_rate", learning_rate, positive=True)
+    temperature = as_setting("temperature", temperature)
     magnet_rate = as_setting("magnet_rate", magnet_rate, highest=1.0)
 
     def init(log_strategy, values):

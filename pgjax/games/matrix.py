@@ -26,17 +26,20 @@ def biased_rock_paper_scissors() -> Array:
 
 
 def expected_payoff(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike | None = None) -> Array:
-    """The row player's expected payoff x^T A y.
+    """The row player's expected payoff `x^T A y`.
 
     Args:
         payoff: A, shape `[A1, A2]`.
         strategy: the row player's probabilities x, shape `[A1]`.
         opponent: the column player's y, shape `[A2]`; None: the strategy itself.
 
-    Returns: a scalar, in JAX's default floating dtype.
-    Raises: ValueError: wrong shapes, no real numbers, known strategies that are not probabilities; no opponent,
-        and a payoff that is not antisymmetric.
-    Differentiable in: payoff, strategy, opponent.
+    Returns:
+        a scalar, in JAX's default floating dtype.
+    Raises:
+        ValueError: wrong shapes, no real numbers, known strategies that are not probabilities; no opponent, and a
+            payoff that is not antisymmetric.
+    Differentiable in:
+        payoff, strategy, opponent.
     """
     payoff, strategies = as_game(payoff, strategy, opponent)
     return strategies[0] @ action_values(payoff, strategies)[0]
@@ -45,10 +48,16 @@ def expected_payoff(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike 
 def best_response_values(
     payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike | None = None
 ) -> tuple[Array, Array]:
-    """What each player could win at most against the other's strategy: max_i (A y)_i and max_j (-x^T A)_j.
+    """What each player could win at most against the other's strategy: `max_i (A y)_i` and `max_j (-x^T A)_j`.
 
-    Args, Raises: as for `expected_payoff`.
-    Returns: two scalars, the row and the column player's.
+    Args:
+        payoff, strategy, opponent: as for `expected_payoff`.
+
+
+    Returns:
+        two scalars, the row and the column player's.
+    Raises:
+        ValueError: as `expected_payoff`.
     """
     payoff, strategies = as_game(payoff, strategy, opponent)
     values = action_values(payoff, strategies)
@@ -58,11 +67,18 @@ def best_response_values(
 def nash_conv(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike | None = None) -> Array:
     """What the two players could gain together by best responses; 0 at the Nash equilibria alone.
 
-    NashConv = max_i (A y)_i - min_j (x^T A)_j.
+    `NashConv = max_i (A y)_i - min_j (x^T A)_j`
 
-    Args, Raises: as for `expected_payoff`.
-    Returns: a scalar, never negative but by rounding.
-    Reference: Lanctot et al. (2017), A unified game-theoretic approach to multiagent reinforcement learning.
+    Args:
+        payoff, strategy, opponent: as for `expected_payoff`.
+
+
+    Returns:
+        a scalar, never negative but by rounding.
+    Raises:
+        ValueError: as `expected_payoff`.
+    Reference:
+        Lanctot et al. (2017), A unified game-theoretic approach to multiagent reinforcement learning.
     """
     row, column = best_response_values(payoff, strategy, opponent)
     return row + column
@@ -73,7 +89,15 @@ def exploitability(payoff: ArrayLike, strategy: ArrayLike, opponent: ArrayLike |
 
     In a game without an advantage for either side it is how much a perfect opponent wins.
 
-    Args, Returns, Raises: as for `nash_conv`.
+    Args:
+        payoff, strategy, opponent: as for `expected_payoff`.
+
+    Returns:
+        a scalar, never negative but by rounding.
+    Raises:
+        ValueError: as `expected_payoff`.
+    Differentiable in:
+        payoff, strategy, opponent; where several responses are best, by a subgradient.
     """
     return 0.5 * nash_conv(payoff, strategy, opponent)
 

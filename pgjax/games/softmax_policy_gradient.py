@@ -11,25 +11,26 @@ from pgjax.types import ArrayLike
 def softmax_policy_gradient(*, learning_rate: ArrayLike, temperature: ArrayLike = 0.0) -> Dynamics:
     """Climb the exact gradient of the expected payoff plus temperature * entropy, in the logits.
 
-    theta_i += eta pi_i (q_i - pi . q),   q = u - tau log pi,   pi = softmax(theta).
-    Without entropy it does not converge in zero-sum games: in self-play with an interior Nash strategy p*,
-    sum_i p*_i exp(-theta_i) is conserved in continuous time, and never decreases in steps of any size (each moves
-    along a tangent of a convex function's level set). In rock-paper-scissors uniform play is stable for
-    eta < 18 tau / (1 + 3 tau^2), in self-play and between two players.
+    `theta_i += eta pi_i (q_i - pi . q)`, `q = u - tau log pi`, `pi = softmax(theta)`
+
+    Without entropy it does not converge in zero-sum games: in self-play with an interior Nash strategy `p*`,
+    `sum_i p*_i exp(-theta_i)` is conserved in continuous time, and never decreases in steps of any size (each
+    moves along a tangent of a convex function's level set). In rock-paper-scissors uniform play is stable for eta
+    < 18 tau / (1 + 3 tau^2), in self-play and between two players.
 
     Args:
         learning_rate: eta > 0; may be traced (then a negative one counts as 0).
         temperature: tau >= 0; may be traced (then a negative one counts as 0).
 
-    Raises: ValueError: a setting out of range.
-    Reference: Hennes et al. (2020), Neural replicator dynamics, on softmax policy gradients. For other dynamics'
+    Raises:
+        ValueError: a setting out of range.
+    Reference:
+        Hennes et al. (2020), Neural replicator dynamics, on softmax policy gradients. For other dynamics'
         constants of motion: Mertikopoulos, Papadimitriou & Piliouras (2018), Cycles in adversarial regularized
         learning.
     """
-    rate, temperature = (
-        as_setting("learning_rate", learning_rate, positive=True),
-        as_setting("temperature", temperature),
-    )
+    rate = as_setting("learning_rate", learning_rate, positive=True)
+    temperature = as_setting("temperature", temperature)
 
     def step(state, values):
         strategy = jnp.exp(state.log_strategy)

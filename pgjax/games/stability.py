@@ -27,9 +27,12 @@ def spectral_radius(
     Args:
         dynamics, payoff, strategy, opponent: as for `pgjax.games.play`; the memory is that of the first step.
 
-    Returns: a scalar.
-    Raises: ValueError: as for `pgjax.games.play`.
-    Cost: eigenvalues of a matrix as large as the state; runs where `jnp.linalg.eigvals` does: on CPU at least.
+    Returns:
+        a scalar.
+    Raises:
+        ValueError: as for `pgjax.games.play`.
+    Cost:
+        eigenvalues of a matrix as large as the state; runs where `jnp.linalg.eigvals` does: on CPU at least.
     """
     payoff, states = start(dynamics, payoff, strategy, opponent)
     flat, unravel = ravel_pytree(states)
@@ -59,9 +62,12 @@ def stability_threshold(
         num_steps: of each trial.
         num_bisections: trials.
 
-    Returns: the largest rate found stable (0: none) and the smallest found unstable (+inf: none).
-    Raises: ValueError: a count below 1; highest not positive and finite; as for `pgjax.games.play`.
-    Cost: num_steps * num_bisections steps of play; one compilation, for a batch of settings too (under vmap).
+    Returns:
+        the largest rate found stable (0 for none) and the smallest found unstable (+inf for none).
+    Raises:
+        ValueError: a count below 1; highest not positive and finite; as for `pgjax.games.play`.
+    Cost:
+        num_steps * num_bisections steps of play; one compilation, for a batch of settings too (under vmap).
     """
     check_count("num_steps", num_steps)
     check_count("num_bisections", num_bisections)

@@ -22,7 +22,7 @@ Objective = Callable[[Any, Array], Array]
 def all_actions_loss(pi: Categorical, action_values: ArrayLike, weights: ArrayLike = 1.0) -> Array:
     """Weigh every action's probability by its value: the expectation over actions, without sampling.
 
-    L = -sum_t w_t sum_a pi(a | s_t) Q(s_t, a),   with Q held constant
+    `L = -sum_t w_t sum_a pi(a | s_t) Q(s_t, a)`, with Q held constant.
 
     For two actions this is the measure-valued derivative, Q(s, 1) - Q(s, 0) times the probability's.
 
@@ -31,11 +31,15 @@ def all_actions_loss(pi: Categorical, action_values: ArrayLike, weights: ArrayLi
         action_values: Q(s_t, a), shape `[T, A]`; not read where pi forbids the action.
         weights: w, a scalar or `[T]`.
 
-    Returns: the loss, a scalar; minus the mean value of the policy's actions.
-    Raises: ValueError: not a Categorical (nor a Softmax or EpsilonGreedy), shapes that do not fit.
-    Differentiable in: pi.
-    Reference: Sutton et al. (2001), Comparing policy-gradient algorithms; Ciosek & Whiteson (2020), Expected
-        policy gradients for reinforcement learning.
+    Returns:
+        the loss, a scalar; minus the weighted sum of the values of the policy, the means over its actions.
+    Raises:
+        ValueError: not a Categorical (nor a Softmax or EpsilonGreedy), shapes that do not fit.
+    Differentiable in:
+        pi.
+    Reference:
+        Sutton et al. (2001), Comparing policy-gradient algorithms; Ciosek & Whiteson (2020), Expected policy
+        gradients for reinforcement learning.
     """
     if not isinstance(pi, Categorical) or len(pi.batch_shape) != 1:
         raise ValueError(f"pi must be a Categorical with batch shape [T]; got {pi!r}")
@@ -59,7 +63,7 @@ def pathwise_loss(
 ) -> Array:
     """Differentiate the value of one sampled action through the action (reparameterization).
 
-    L = -sum_t w_t [ Q(s_t, a_t) - tau log pi(a_t | s_t) ],   a_t = mu(s_t) + sigma(s_t) epsilon_t
+    `L = -sum_t w_t [ Q(s_t, a_t) - tau log pi(a_t | s_t) ]`, `a_t = mu(s_t) + sigma(s_t) epsilon_t`
 
     Args:
         key: of the actions' noise.
@@ -69,13 +73,18 @@ def pathwise_loss(
         weights: w, a scalar or `[T]`; a step of weight 0 has no part, whatever its state and policy hold.
         temperature: tau, of the entropy in the objective, as in soft actor-critic.
 
-    Returns: the loss, a scalar; minus an unbiased estimate of the objective.
-    Raises: ValueError: actions that are integers, an objective that is no scalar, a negative temperature,
-        shapes that do not fit.
-    Cost: T evaluations of the objective and of its gradient.
-    Differentiable in: pi (and in what the objective closes over: differentiate in the policy's parameters only).
-    Reference: Heess et al. (2015), Learning continuous control policies by stochastic value gradients;
-        Haarnoja et al. (2018), Soft actor-critic, equation 13.
+    Returns:
+        the loss, a scalar; minus an unbiased estimate of the objective.
+    Raises:
+        ValueError: actions that are integers, an objective that is no scalar, a negative temperature, shapes that
+            do not fit.
+    Cost:
+        T evaluations of the objective and of its gradient.
+    Differentiable in:
+        pi (and in what the objective closes over: differentiate in the policy's parameters only).
+    Reference:
+        Heess et al. (2015), Learning continuous control policies by stochastic value gradients; Haarnoja et al.
+        (2018), Soft actor-critic, equation 13.
     """
     check_batch(pi)
     if not jnp.issubdtype(pi.dtype, jnp.floating):

@@ -14,17 +14,21 @@ from pgjax.types import Array, ArrayLike, Params
 def leave_one_out_baseline(returns: ArrayLike) -> Array:
     """Take the mean return of the other episodes as each one's baseline.
 
-    b_i = (sum_j G_j - G_i) / (B - 1)
+    `b_i = (sum_j G_j - G_i) / (B - 1)`
 
     The mean over all episodes, G_i included, would shrink the expected gradient by the factor 1 - 1 / B.
 
     Args:
         returns: G, shape `[B]`; for returns at each step, `vmap` over these (0 after an episode's end is right).
 
-    Returns: shape `[B]`.
-    Raises: ValueError: another shape, fewer than two episodes.
-    Differentiable in: nothing.
-    Reference: Kool, van Hoof & Welling (2019), Buy 4 REINFORCE samples, get a baseline for free!
+    Returns:
+        shape `[B]`.
+    Raises:
+        ValueError: another shape, fewer than two episodes.
+    Differentiable in:
+        nothing.
+    Reference:
+        Kool, van Hoof & Welling (2019), Buy 4 REINFORCE samples, get a baseline for free!
     """
     (returns,) = widen(as_float_array("returns", returns))
     if returns.ndim != 1 or len(returns) < 2:
@@ -35,7 +39,7 @@ def leave_one_out_baseline(returns: ArrayLike) -> Array:
 def optimal_baseline(gradients: Params, scores: Params) -> Array:
     """Estimate the constant baseline that makes the gradient's variance least, from the other episodes.
 
-    b_i = -sum_{j != i} X_j . Y_j / sum_{j != i} Y_j . Y_j
+    `b_i = -sum_{j != i} X_j . Y_j / sum_{j != i} Y_j . Y_j`
 
     X_j is the gradient of episode j's loss without baseline and Y_j that of its weighted log probabilities, so
     that X_j + b Y_j is the gradient with baseline b, and b minimizes its mean square.
@@ -44,12 +48,17 @@ def optimal_baseline(gradients: Params, scores: Params) -> Array:
         gradients: X, gradients of `reinforce_loss(log_probs, rewards, ...)`, a tree with leaves `[B, ...]`.
         scores: Y, gradients of sum_t gamma^t log pi(a_t | s_t), with the weights that X has, likewise.
 
-    Returns: b, shape `[B]`; 0 where the other episodes' scores are all zero.
-    Raises: ValueError: trees that differ, fewer than two episodes.
-    Cost: one gradient for each episode, kept apart: B times the parameters' memory.
-    Differentiable in: nothing.
-    Reference: Greensmith, Bartlett & Baxter (2004), Variance reduction techniques for gradient estimates in
-        reinforcement learning, theorem 8. Deviation: each episode's baseline leaves that episode out.
+    Returns:
+        b, shape `[B]`; 0 where the other episodes' scores are all zero.
+    Raises:
+        ValueError: trees that differ, fewer than two episodes.
+    Cost:
+        one gradient for each episode, kept apart: B times the parameters' memory.
+    Differentiable in:
+        nothing.
+    Reference:
+        Greensmith, Bartlett & Baxter (2004), Variance reduction techniques for gradient estimates in reinforcement
+        learning, theorem 8. Deviation: each episode's baseline leaves that episode out.
     """
     structures: list[Any] = [jax.tree.structure(tree) for tree in (gradients, scores)]
     if structures[0] != structures[1]:

@@ -27,17 +27,18 @@ def measure_valued_loss(
 ) -> Array:
     """Differentiate the mean value of the policy's actions as a difference of means.
 
-    For a Gaussian with independent dimensions,
-    d/d mu_i E[Q]        = (E[Q(a; mu_i + sigma_i W)] - E[Q(a; mu_i - sigma_i W)]) / (sigma_i sqrt(2 pi))
-    d/d log sigma_i E[Q] = E[Q(a; mu_i + sigma_i M)] - E[Q(a)]
+    For a Gaussian with independent dimensions::
+
+        d/d mu_i E[Q]        = (E[Q(a; mu_i + sigma_i W)] - E[Q(a; mu_i - sigma_i W)]) / (sigma_i sqrt(2 pi))
+        d/d log sigma_i E[Q] = E[Q(a; mu_i + sigma_i M)] - E[Q(a)]
 
     Q(a; x) has x for a_i and the policy's action for the rest; W is a Weibull(sqrt 2, 2) (or Rayleigh) number and
     M a double-sided Maxwell one. Needs no derivative of Q, so that Q may have jumps or be given by a simulator.
-    The terms of each difference are coupled: all come from the same three normal numbers z, W = |(z_1, z_2)|,
-    M = |z| with the sign of z_1, and a = mu + sigma z_1.
+    The terms of each difference are coupled: all come from the same three normal numbers z, `W = |(z_1, z_2)|`,
+    `M = |z|` with the sign of z_1, and a = mu + sigma z_1.
 
     A full covariance has the same differences in z, a = mu + L z, and for (L^-1 dL)_ij, i > j, those of z_i
-    times z_j. A squashed Gaussian has those of Q(s, squash(u)). Of discrete actions, sum_k dp_k Q(a; k) over all
+    times z_j. A squashed Gaussian has those of Q(s, squash(u)). Of discrete actions, `sum_k dp_k Q(a; k)` over all
     choices k of one factor, the others sampled: exact for one factor.
 
     Args:
@@ -48,12 +49,17 @@ def measure_valued_loss(
             Categorical (also Softmax and EpsilonGreedy) or MultiCategorical.
         weights: w, a scalar or `[T]`; a step of weight 0 has no part, whatever its state and policy hold.
 
-    Returns: the loss, a scalar; minus the values of one action each (of a Categorical, their means).
-    Raises: ValueError: another distribution, an objective that is no scalar, shapes that do not fit.
-    Cost: evaluations of the objective for each state, at once: 3 N + 1, A of a Categorical, 1 + F max A_i.
-    Differentiable in: pi (not a TanhNormal's bounds).
-    Reference: Mohamed, Rosca, Figurnov & Mnih (2020), Monte Carlo gradient estimation in machine learning,
-        section 6 and table 1; the coupling: section 7.2.
+    Returns:
+        the loss, a scalar; minus the values of one action each (of a Categorical, their means).
+    Raises:
+        ValueError: another distribution, an objective that is no scalar, shapes that do not fit.
+    Cost:
+        evaluations of the objective for each state, at once: 3 N + 1, A of a Categorical, 1 + F max A_i.
+    Differentiable in:
+        pi (not a TanhNormal's bounds).
+    Reference:
+        Mohamed, Rosca, Figurnov & Mnih (2020), Monte Carlo gradient estimation in machine learning, section 6 and
+        table 1; the coupling: section 7.2.
     """
     check_batch(pi)
     values_of = next((f for family, f in _FAMILIES.items() if isinstance(pi, family)), None)
@@ -130,7 +136,8 @@ def _multi_categorical(key: Key, objective: Objective, states: Any, pi: MultiCat
 def _differences(key: Key, evaluate: Callable[[Any, Array], Array], rows: Any, like: Array):
     """For evaluate(row, z), z `[N]` standard normal: derivatives of its mean in z's mean and log std, `[T, N]`.
 
-    Returns: both, and the value `[T]` at one z, and that z `[T, N]`.
+    Returns:
+        both, and the value `[T]` at one z, and that z `[T, N]`.
     """
     z = noise.normal(key, (like.shape[0], 3, like.shape[1]), like.dtype)
 

@@ -21,7 +21,7 @@ def kl_fisher(
 ) -> FisherProduct:
     """Make the product with the Fisher matrix, as the curvature of the KL divergence.
 
-    F = sum_t w_t E_{a ~ pi}[score score^T](s_t), which is the Hessian of sum_t w_t KL(pi || pi')(s_t) at pi' = pi
+    `F = sum_t w_t E_{a ~ pi}[score score^T](s_t)`, the Hessian of `sum_t w_t KL(pi || pi')(s_t)` at `pi' = pi`.
 
     Exact in the actions. For a Gaussian, F is Sigma^-1 in the mean and 2 I in log_std.
 
@@ -31,10 +31,14 @@ def kl_fisher(
         params: the parameters, a tree of floating arrays.
         weights: w, a scalar or of the batch shape; None for the mean.
 
-    Returns: a function from trees like params to F times them.
-    Raises: ValueError: weights of another shape, an empty batch, params without floating leaves.
-    Cost: one gradient here; about one more forward and backward pass for each product.
-    Reference: Schulman et al. (2015), Trust region policy optimization, appendix C.1.
+    Returns:
+        a function from trees like params to F times them.
+    Raises:
+        ValueError: weights of another shape, an empty batch, params without floating leaves.
+    Cost:
+        one gradient here; about one more forward and backward pass for each product.
+    Reference:
+        Schulman et al. (2015), Trust region policy optimization, appendix C.1.
     """
     _leaf_dtypes("params", params)
     pi = distribution_fn(params)
@@ -51,7 +55,7 @@ def score_fisher(
 ) -> FisherProduct:
     """Make the product with the Fisher matrix, as estimated from sampled actions.
 
-    F = sum_i w_i score_i score_i^T,   score_i = gradient of log pi(a_i | s_i)
+    `F = sum_i w_i score_i score_i^T`, with score_i the gradient of `log pi(a_i | s_i)`.
 
     Needs densities only. Its rank is the number of samples at most: damp it.
 
@@ -60,10 +64,14 @@ def score_fisher(
         params: the parameters, a tree of floating arrays.
         weights: w, a scalar or of the shape of the log probabilities, not negative; None for the mean.
 
-    Returns: a function from trees like params to F times them.
-    Raises: ValueError: weights of another shape, an empty batch, params without floating leaves.
-    Cost: one forward pass here; about one more forward and backward pass for each product.
-    Reference: Kakade (2001), A natural policy gradient.
+    Returns:
+        a function from trees like params to F times them.
+    Raises:
+        ValueError: weights of another shape, an empty batch, params without floating leaves.
+    Cost:
+        one forward pass here; about one more forward and backward pass for each product.
+    Reference:
+        Kakade (2001), A natural policy gradient.
     """
     _leaf_dtypes("params", params)
     log_probs, directional = jax.linearize(log_prob_fn, params)
@@ -78,11 +86,11 @@ def natural_gradient(
 ) -> Params:
     """Turn a gradient into the direction of steepest descent per KL divergence.
 
-    x with (F + damping I) x = gradient, by conjugate gradients
+    `(F + damping I) x = gradient` is solved for x, by conjugate gradients.
 
     Exact after as many iterations as the parameters have dimensions; fewer give x in the Krylov space of the
-    gradient, still a descent direction. Solved in at least float32, for the gradient scaled to norm 1. It stops
-    early in a direction without curvature (p^T F p at rounding level), which without damping has no solution.
+    gradient, still a descent direction. Solved in at least float32, for the gradient over its largest entry. It
+    stops early in a direction without curvature (p^T F p at rounding level), which without damping has no solution.
     NaN gives NaN.
 
     Args:
@@ -91,12 +99,17 @@ def natural_gradient(
         damping: added to F's diagonal; 0.1 as in the reference's code.
         num_iterations: at most so many; 10 as in the reference. Fewer once x is exact to rounding.
 
-    Returns: x, a tree like the gradient; to be subtracted from the parameters, times a step size.
-    Raises: ValueError: a damping known and negative, fewer than one iteration, a gradient without floating leaves.
-    Cost: one product an iteration.
-    Differentiable in: gradient, by one more solution.
-    Reference: Kakade (2001), A natural policy gradient; Schulman et al. (2015), Trust region policy
-        optimization, appendix C.
+    Returns:
+        x, a tree like the gradient; to be subtracted from the parameters, times a step size.
+    Raises:
+        ValueError: a damping known and negative, fewer than one iteration, a gradient without floating leaves.
+    Cost:
+        one product an iteration.
+    Differentiable in:
+        gradient, by one more solution.
+    Reference:
+        Kakade (2001), A natural policy gradient; Schulman et al. (2015), Trust region policy optimization,
+        appendix C.
     """
     check_count("num_iterations", num_iterations)
     dtype = compute_dtype(*_leaf_dtypes("gradient", gradient))

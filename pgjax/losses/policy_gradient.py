@@ -13,7 +13,7 @@ from pgjax.types import Array, ArrayLike
 def policy_gradient_loss(log_probs: ArrayLike, advantages: ArrayLike, weights: ArrayLike = 1.0) -> Array:
     """Weigh the log probability of each action by its advantage.
 
-    L = -sum_t w_t A_t log pi(a_t | s_t),   with A_t held constant
+    `L = -sum_t w_t A_t log pi(a_t | s_t)`, with A held constant.
 
     Its gradient is an estimate of minus the policy gradient; its value means nothing. A step of weight 0 has no
     part in either, whatever numbers it holds.
@@ -23,11 +23,15 @@ def policy_gradient_loss(log_probs: ArrayLike, advantages: ArrayLike, weights: A
         advantages: A, shape `[T]`: of returns, less a baseline that the action has no part in, or of `gae`.
         weights: w, a scalar or `[T]`; such as `padding_weights` times `discount_weights`.
 
-    Returns: the loss, a scalar.
-    Raises: ValueError: shapes that do not fit.
-    Differentiable in: log_probs.
-    Reference: Williams (1992), Simple statistical gradient-following algorithms for connectionist
-        reinforcement learning; Sutton et al. (2000), Policy gradient methods with function approximation.
+    Returns:
+        the loss, a scalar.
+    Raises:
+        ValueError: shapes that do not fit.
+    Differentiable in:
+        log_probs.
+    Reference:
+        Williams (1992), Simple statistical gradient-following algorithms for connectionist reinforcement learning;
+        Sutton et al. (2000), Policy gradient methods with function approximation.
     """
     log_probs, advantages = as_steps(log_probs=log_probs, advantages=advantages)
     weights = as_step_weights("weights", weights, log_probs)
@@ -46,7 +50,7 @@ def reinforce_loss(
 ) -> Array:
     """Weigh the log probability of each action of a whole episode by the return that followed.
 
-    L = -sum_t gamma^t (G_t - b_t) log pi(a_t | s_t),   with G and b held constant
+    `L = -sum_t gamma^t (G_t - b_t) log pi(a_t | s_t)`, with G and b held constant.
 
     The mean of its gradient over episodes is minus the gradient of E[G_0], whatever the baseline, as long as the
     actions of this episode from t on have no part in b_t.
@@ -63,11 +67,15 @@ def reinforce_loss(
             follow then is not the gradient of the discounted return, nor of any function (at gamma = 1 there is
             no difference).
 
-    Returns: the loss, a scalar.
-    Raises: ValueError: shapes that do not fit.
-    Differentiable in: log_probs.
-    Reference: Sutton & Barto (2018), Reinforcement learning, section 13.4. The missing factor: Nota & Thomas
-        (2020), Is the policy gradient a gradient?
+    Returns:
+        the loss, a scalar.
+    Raises:
+        ValueError: shapes that do not fit.
+    Differentiable in:
+        log_probs.
+    Reference:
+        Sutton & Barto (2018), Reinforcement learning, section 13.4. The missing factor: Nota & Thomas (2020), Is
+        the policy gradient a gradient?
     """
     log_probs, rewards = as_steps(log_probs=log_probs, rewards=rewards)
     weights, rewards, ended = _episode(rewards, ended, discount, discount_steps)
@@ -89,9 +97,9 @@ def entropy_regularized_loss(
 ) -> Array:
     """Weigh as `reinforce_loss`, where the policy's entropy at every visited state is a reward too.
 
-    L = -sum_t gamma^t [(G_t - b_t) log pi(a_t | s_t) + tau H(s_t)],   G_t = r_t + tau H(s_t) + gamma G_{t+1}
+    `L = -sum_t gamma^t [(G_t - b_t) log pi(a_t | s_t) + tau H(s_t)]`, `G_t = r_t + tau H(s_t) + gamma G_{t+1}`
 
-    The mean of its gradient is minus that of E[sum_t gamma^t (r_t + tau H(s_t))]. The usual entropy bonus
+    The mean of its gradient is minus that of `E[sum_t gamma^t (r_t + tau H(s_t))]`. The usual entropy bonus
     (`actor_critic_loss`) is its last term alone: it does not seek states where entropy is high.
 
     Args:
@@ -99,10 +107,14 @@ def entropy_regularized_loss(
         temperature: tau.
         log_probs, rewards, ended, baseline, discount, discount_steps: as for `reinforce_loss`.
 
-    Returns: the loss, a scalar.
-    Raises: ValueError: shapes that do not fit, a temperature known and negative.
-    Differentiable in: log_probs, entropies.
-    Reference: Ahmed et al. (2019), Understanding the impact of entropy on policy optimization, section 2.
+    Returns:
+        the loss, a scalar.
+    Raises:
+        ValueError: shapes that do not fit, a temperature known and negative.
+    Differentiable in:
+        log_probs, entropies.
+    Reference:
+        Ahmed et al. (2019), Understanding the impact of entropy on policy optimization, section 2.
     """
     log_probs, entropies, rewards = as_steps(log_probs=log_probs, entropies=entropies, rewards=rewards)
     tau = as_scalar("temperature", temperature, rewards, 0)
@@ -117,16 +129,19 @@ def entropy_regularized_loss(
 def value_loss(values: ArrayLike, targets: ArrayLike, weights: ArrayLike = 1.0) -> Array:
     """Sum half the squared errors of the values.
 
-    L = sum_t w_t (V(s_t) - y_t)^2 / 2,   with y held constant
+    `L = sum_t w_t (V(s_t) - y_t)^2 / 2`, with y held constant.
 
     Args:
         values: V(s_t), shape `[T]`.
         targets: y, shape `[T]`: returns of any kind.
         weights: w, a scalar or `[T]`; a step of weight 0 has no part, whatever numbers it holds.
 
-    Returns: the loss, a scalar.
-    Raises: ValueError: shapes that do not fit.
-    Differentiable in: values.
+    Returns:
+        the loss, a scalar.
+    Raises:
+        ValueError: shapes that do not fit.
+    Differentiable in:
+        values.
     """
     values, targets = as_steps(values=values, targets=targets)
     weights = as_step_weights("weights", weights, values)
@@ -147,7 +162,7 @@ def actor_critic_loss(
 ) -> Array:
     """Add up the losses of the advantage actor-critic.
 
-    L = policy_gradient_loss + c_v value_loss - c_e sum_t w_t H(s_t)
+    `L = policy_gradient_loss + c_v value_loss - c_e sum_t w_t H(s_t)`
 
     Without gamma^t, as it is always run; give `discount_weights` as weights for the gradient of the discounted
     return.
@@ -159,10 +174,14 @@ def actor_critic_loss(
         value_coefficient: c_v, of half the squared error.
         entropy_coefficient: c_e; 0.01 as in the reference.
 
-    Returns: the loss, a scalar.
-    Raises: ValueError: shapes that do not fit.
-    Differentiable in: log_probs, values, entropies.
-    Reference: Mnih et al. (2016), Asynchronous methods for deep reinforcement learning, section 4.
+    Returns:
+        the loss, a scalar.
+    Raises:
+        ValueError: shapes that do not fit.
+    Differentiable in:
+        log_probs, values, entropies.
+    Reference:
+        Mnih et al. (2016), Asynchronous methods for deep reinforcement learning, section 4.
     """
     log_probs, advantages, values, targets, entropies = as_steps(
         log_probs=log_probs, advantages=advantages, values=values, targets=targets, entropies=entropies

@@ -24,7 +24,7 @@ def ppo_loss(
 ) -> Array:
     """Weigh probability ratios by advantages, without gain from ratios that have moved far enough.
 
-    L = -sum_t w_t min(rho_t A_t, clip(rho_t, 1 - epsilon, 1 + epsilon) A_t),   rho_t = (pi / pi_old)(a_t | s_t)
+    `L = -sum_t w_t min(rho_t A_t, clip(rho_t, 1 - epsilon, 1 + epsilon) A_t)`, `rho_t = (pi / pi_old)(a_t | s_t)`
 
     Where the clipped branch is the lower one, the gradient is exactly zero. Log ratios beyond +-20 are held there,
     also in the gradient, so that no ratio overflows. A step impossible under both policies has no part. At
@@ -37,10 +37,14 @@ def ppo_loss(
         weights: w, a scalar or `[T]`.
         clip_range: epsilon.
 
-    Returns: the loss, a scalar.
-    Raises: ValueError: shapes that do not fit, a clip_range known and negative.
-    Differentiable in: log_probs.
-    Reference: Schulman et al. (2017), Proximal policy optimization algorithms, equation 7 and table 3.
+    Returns:
+        the loss, a scalar.
+    Raises:
+        ValueError: shapes that do not fit, a clip_range known and negative.
+    Differentiable in:
+        log_probs.
+    Reference:
+        Schulman et al. (2017), Proximal policy optimization algorithms, equation 7 and table 3.
     """
     log_probs, old_log_probs, advantages = as_steps(
         log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages
@@ -58,7 +62,12 @@ def ppo_loss(
 
 
 class PPODiagnostics(NamedTuple):
-    """What `ppo_diagnostics` returns, scalars: clip_fraction, and kl, an estimate of KL(pi_old || pi) in nats."""
+    """What `ppo_diagnostics` returns.
+
+    Fields:
+        clip_fraction: share of the steps whose ratio is out of the clip range, a scalar.
+        kl: an estimate of `KL(pi_old || pi)` in nats, a scalar.
+    """
 
     clip_fraction: Array
     kl: Array
@@ -73,7 +82,7 @@ def ppo_diagnostics(
 ) -> PPODiagnostics:
     """Measure how far the policy has moved from the one that acted.
 
-    clip_fraction = mean of [|rho_t - 1| > epsilon],   kl = mean of rho_t - 1 - log rho_t
+    clip_fraction is the mean of `|rho_t - 1| > epsilon`, kl that of `rho_t - 1 - log rho_t`.
 
     The estimate of the divergence is unbiased and never negative, and has full relative accuracy for small steps;
     but log ratios above 20 count as 20, so that it cannot overflow. A step impossible under both policies has no
@@ -83,10 +92,14 @@ def ppo_diagnostics(
         log_probs, old_log_probs, clip_range: as for `ppo_loss`.
         weights: of the weighted means, a scalar or `[T]`, not negative.
 
-    Returns: `PPODiagnostics`; 0 where all weights are, kl inf where the policy excludes a step.
-    Raises: ValueError: shapes that do not fit, a clip_range or weights known and negative.
-    Differentiable in: nothing.
-    Reference: Schulman (2020), Approximating KL divergence, estimator k3.
+    Returns:
+        `PPODiagnostics`; 0 where all weights are, kl inf where the policy excludes a step.
+    Raises:
+        ValueError: shapes that do not fit, a clip_range or weights known and negative.
+    Differentiable in:
+        nothing.
+    Reference:
+        Schulman (2020), Approximating KL divergence, estimator k3.
     """
     log_probs, old_log_probs = as_steps(log_probs=log_probs, old_log_probs=old_log_probs)
     check_range("weights", weights, 0)

@@ -22,8 +22,12 @@ State: TypeAlias = Any
 class Candidates(NamedTuple):
     """Points of the cube with their values, the best one evaluated among them, and what the search for it took.
 
-    Fields: points `[K, N]`; values `[K]`, as evaluated (not finite ones are never chosen); objective calls
-    without, and with, gradient; a certified bound on the maximum over the cube, +inf where there is none.
+    Fields:
+        points: shape `[K, N]`.
+        values: as evaluated, shape `[K]`; those that are not finite are never chosen.
+        num_evaluations: objective calls without gradient.
+        num_gradients: objective calls with gradient.
+        upper_bound: a certified bound on the maximum over the cube, +inf where there is none.
     """
 
     points: Array

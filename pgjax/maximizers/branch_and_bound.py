@@ -27,7 +27,10 @@ _SHORTER = 0.35  # and what a failure makes of it
 class BoxQueue(NamedTuple):
     """Boxes that may hold a better point than the best known; a place without a box has the bound -inf.
 
-    Fields: low, high `[C, N]`; bound `[C]`, certified for the box; dimension `[C]`, to split next.
+    Fields:
+        low, high: the boxes, shape `[C, N]`.
+        bound: certified for the box, shape `[C]`.
+        dimension: to split next, shape `[C]`.
     """
 
     low: Array
@@ -39,8 +42,12 @@ class BoxQueue(NamedTuple):
 class BranchAndBoundState(NamedTuple):
     """What one step leaves to the next.
 
-    Fields: the queue; the best value and its point; the largest bound of the boxes given up for want of room; how
-    many boxes were bounded; whether nothing is left to do.
+    Fields:
+        queue: boxes that are left.
+        value, point: the best value and where it is.
+        lost: the largest bound of the boxes given up for want of room.
+        num_boxes: how many boxes were bounded.
+        done: whether nothing is left to do.
     """
 
     queue: BoxQueue
@@ -88,14 +95,17 @@ def branch_and_bound(
         bound: (objective, low, high) -> `Relaxation` of the objective over a box. The default does any objective
             of operations that `pgjax.bounds` knows.
 
-    Raises: ValueError: a setting out of range; when run, an objective with an operation that has no bounds.
-    Cost: boxes_per_step bounds (some 2 (N + 5) evaluations each) and evaluations, and 64 gradients with their
+    Raises:
+        ValueError: a setting out of range; when run, an objective with an operation that has no bounds.
+    Cost:
+        boxes_per_step bounds (some 2 (N + 5) evaluations each) and evaluations, and 64 gradients with their
         evaluations a step. The number of steps grows exponentially with the number of dimensions. Under vmap all
         states wait for the last.
-    Reference: Land & Doig (1960), An automatic method of solving discrete programming problems; monotonicity test:
-        Hansen & Walster (2004), Global optimization using interval analysis, chapter 12; the dimension to split,
-        of the largest width times range of slopes: Ratz & Csendes (1995), On the selection of subdivision
-        directions in interval branch-and-bound methods, rule C; bounds: see `pgjax.bounds.relax`.
+    Reference:
+        Land & Doig (1960), An automatic method of solving discrete programming problems; monotonicity test: Hansen
+        & Walster (2004), Global optimization using interval analysis, chapter 12; the dimension to split, of the
+        largest width times range of slopes: Ratz & Csendes (1995), On the selection of subdivision directions in
+        interval branch-and-bound methods, rule C; bounds: see `pgjax.bounds.relax`.
     """
     check_count("boxes_per_step", boxes_per_step, 2)
     check_count("capacity", capacity, boxes_per_step)

@@ -38,12 +38,15 @@ def cma_es(*, num_samples: int | None = None, initial_sigma: float = 0.6) -> Max
         num_samples: samples a step (lambda), >= 2; None for 4 + floor(3 ln N).
         initial_sigma: first standard deviation, in half widths of the box.
 
-    Raises: ValueError: a setting out of range.
-    Cost: num_samples + 1 evaluations a step (the mean is evaluated too), and N^3 / 3 + num_samples N^2 operations.
-    Reference: Hansen (2016), The CMA evolution strategy: a tutorial, figure 6 and table 1, and appendix A for the
-        first deviation (0.3 of the range). Deviation: positive weights only; a Cholesky factor in place of the
-        square root, in sampling and in the step size's path, as in Krause, Arbones & Igel (2016), CMA-ES with
-        optimal covariance update and storage complexity; samples are repaired by clipping.
+    Raises:
+        ValueError: a setting out of range.
+    Cost:
+        num_samples + 1 evaluations a step (the mean is evaluated too), and N^3 / 3 + num_samples N^2 operations.
+    Reference:
+        Hansen (2016), The CMA evolution strategy: a tutorial, figure 6 and table 1, and appendix A for the first
+        deviation (0.3 of the range). Deviation: positive weights only; a Cholesky factor in place of the square
+        root, in sampling and in the step size's path, as in Krause, Arbones & Igel (2016), CMA-ES with optimal
+        covariance update and storage complexity; samples are repaired by clipping.
     """
     if num_samples is not None:
         check_count("num_samples", num_samples, 2)

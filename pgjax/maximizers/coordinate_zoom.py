@@ -24,11 +24,14 @@ def coordinate_zoom(*, num_bins: int = 5, num_levels: int = 3) -> Maximizer:
         num_bins: bins of a dimension, >= 2.
         num_levels: levels of a sweep; the last one's bins are 2 num_bins^-num_levels wide on the cube.
 
-    Raises: ValueError: a setting out of range.
-    Cost: N num_bins evaluations a step, num_bins at a time.
-    Reference: Seo et al. (2024), Continuous control with coarse-to-fine reinforcement learning (CQN): its levels
-        and bins, 3 and 5. Deviation: there a critic with values for each dimension chooses all of them at once;
-        here they are chosen in turn, by coordinate ascent on any objective.
+    Raises:
+        ValueError: a setting out of range.
+    Cost:
+        N num_bins evaluations a step, num_bins at a time.
+    Reference:
+        Seo et al. (2024), Continuous control with coarse-to-fine reinforcement learning (CQN): its levels and
+        bins, 3 and 5. Deviation: there a critic with values for each dimension chooses all of them at once; here
+        they are chosen in turn, by coordinate ascent on any objective.
     """
     check_count("num_bins", num_bins, 2)
     check_count("num_levels", num_levels)

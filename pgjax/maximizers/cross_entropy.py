@@ -27,10 +27,13 @@ def cross_entropy(
         initial_std: first std, in half widths of the box.
         min_std: smallest std, in half widths of the box; keeps a clipped or tied population moving.
 
-    Raises: ValueError: a setting out of range.
-    Cost: num_samples + 1 evaluations a step.
-    Reference: Rubinstein (1999), The cross-entropy method for combinatorial and continuous optimization. 64 and 6,
-        two steps: Kalashnikov et al. (2018), QT-Opt, section 4.2. First std, a fourth of the range: Chua et al.
+    Raises:
+        ValueError: a setting out of range.
+    Cost:
+        num_samples + 1 evaluations a step.
+    Reference:
+        Rubinstein (1999), The cross-entropy method for combinatorial and continuous optimization. 64 and 6, two
+        steps: Kalashnikov et al. (2018), QT-Opt, section 4.2. First std, a fourth of the range: Chua et al.
         (2018), PETS, code.
     """
     return gaussian_search(

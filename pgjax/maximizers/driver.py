@@ -1,4 +1,4 @@
-"""The one driver behind all maximizers: map the box, loop, keep the best, count, trace, batch."""
+"""The one driver behind all maximizers: map the box, loop, keep the best, count, trace."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from pgjax.checks import check_count
 from pgjax.maximizers.base import Candidates, Maximizer, Objective, finite_or_lowest
 from pgjax.types import Array, ArrayLike, Box, Key
 
-# Candidates evaluated at once: on CPU few enough for a layer's activations to stay in the caches.
-_CPU_BLOCK_ROWS = 16_384
-_ACCELERATOR_BLOCK_ROWS = 4_194_304
 # Up to this many steps are unrolled: the first, before states differ, is then shared by a batch.
 _MAX_UNROLLED_STEPS = 4
 
@@ -75,16 +72,20 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
             samples of a policy. Clipped to the box, NaNs centered; default the box's center.
         return_trace: whether to return the best after every step too.
 
-    Returns: a `Maximum`; with `return_trace` also a `Maximum` whose fields lead with `[num_steps]`.
-    Raises: ValueError: num_steps < 1, wrong shapes, an objective that does not return one number.
-    Cost: one evaluation for each initial action, and those of the maximizer's init and num_steps steps.
-    Differentiable in: what the objective closes over, in forward and reverse mode. The value's gradient is that
-        of objective(action) with the action held, which is the gradient of the maximum where the action attains
-        it (envelope theorem: Milgrom & Segal, 2002, Envelope theorems for arbitrary choice sets). It takes one
-        more call. The other fields, the trace, `box` and `initial` have gradient zero.
+    Returns:
+        a `Maximum`; with `return_trace` also a `Maximum` whose fields lead with `[num_steps]`.
+    Raises:
+        ValueError: num_steps < 1, wrong shapes, an objective that does not return one number.
+    Cost:
+        one evaluation for each initial action, and those of the maximizer's init and num_steps steps.
+    Differentiable in:
+        what the objective closes over, in forward and reverse mode. The value's gradient is that of
+        objective(action) with the action held, which is the gradient of the maximum where the action attains it
+        (envelope theorem: Milgrom & Segal, 2002, Envelope theorems for arbitrary choice sets). It takes one more
+        call. The other fields, the trace, `box` and `initial` have gradient zero.
     """
     check_count("num_steps", num_steps)
-    _check_types(key, box, maximizer)
+    check_types(key, box, maximizer)
     low, high, starts = jax.lax.stop_gradient(_bounds_and_starts(box, initial))
     _check_objective(objective, starts[0])
     objective = _in_dtype(objective, low.dtype)
@@ -115,79 +116,6 @@ def maximize(key, objective, box, maximizer, *, num_steps, initial=None, return_
     (_, best), trace = noise.scan_keys(step, (state, best), key_steps, num_steps, unroll)
     best = best._replace(value=_by_envelope(objective, best.action, best.value))
     return (best, trace) if return_trace else best
-
-
-def maximize_batch(
-    key: Key,
-    objective: Callable[[Any, Array], Array],
-    states: Any,
-    box: Box,
-    maximizer: Maximizer,
-    *,
-    num_steps: int,
-    initial: ArrayLike | Callable[[Key, Any], Array] | None = None,
-    block_size: int | None = None,
-    return_trace: bool = False,
-) -> Any:
-    """Search for argmax of objective(state, .) over a box for many states: `maximize`, fast.
-
-    All states share the random numbers (per-state noise would cost more than a small critic), and are worked
-    on in blocks whose activations stay in the caches. The result for a state is that of
-    `maximize(key, lambda action: objective(state, action), ...)`, up to rounding, whatever the batch.
-
-    Args:
-        key: random key, consumed.
-        objective: takes ONE state and ONE action `[N]`, returns a scalar.
-        states: array `[B, ...]`, or a pytree of them.
-        box, maximizer, num_steps, return_trace: as for `maximize`.
-        initial: actions to start from, `[N]` for all states, `[B, N]`, or several for each state, `[B, M, N]`;
-            or a function from (key, ONE state) to them, `[N]` or `[M, N]`, such as M samples of a policy (with
-            the same random numbers for all states). Default the box's center.
-        block_size: states worked on at once; default chosen from the maximizer's number of candidates.
-
-    Returns: a `Maximum` whose fields lead with `[B]`; with `return_trace` also one that leads with
-        `[B, num_steps]`.
-    Raises: ValueError: as for `maximize`; states without a common B.
-    Cost: as B calls of `maximize`. Memory: about block_size * num_candidates rows of the critic's activations.
-    """
-    num_states = _num_states(states)
-    if block_size is not None:
-        check_count("block_size", block_size)
-    _check_types(key, box, maximizer)
-    propose, starts = (initial, None) if callable(initial) else (None, initial)
-    if starts is not None:
-        starts = jnp.asarray(starts)
-        if starts.ndim > 1 and (starts.ndim > 3 or starts.shape[0] != num_states):
-            shapes = f"[{box.num_dims}], [{num_states}, {box.num_dims}] or [{num_states}, M, {box.num_dims}]"
-            raise ValueError(f"initial must have shape {shapes}; got {starts.shape}")
-    several = starts.shape[1] if starts is not None and starts.ndim == 3 else 1
-    per_state = starts is not None and starts.ndim > 1
-    if propose is not None:
-        key_propose, key = noise.split(key, 2)
-
-    def solve(inputs):
-        state, start = inputs
-        if propose is not None:
-            start = propose(jax.random.clone(key_propose), state)
-        return maximize(
-            jax.random.clone(key),  # shared on purpose
-            lambda action: objective(state, action),
-            box,
-            maximizer,
-            num_steps=num_steps,
-            initial=starts if start is None else start,
-            return_trace=return_trace,
-        )
-
-    inputs = (states, starts if per_state else None)
-    if num_states == 0:
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(jax.vmap(solve), inputs))
-    if block_size is None:
-        if propose is not None:
-            proposed = jax.eval_shape(propose, key, jax.tree.map(lambda leaf: leaf[0], states))
-            several = proposed.shape[0] if proposed.ndim == 2 else 1
-        block_size = _block_size(num_states, max(several, maximizer.num_candidates(box.num_dims)))
-    return jax.lax.map(solve, inputs, batch_size=block_size)
 
 
 def _bounds_and_starts(box: Box, initial: ArrayLike | None) -> tuple[Array, Array, Array]:
@@ -230,7 +158,7 @@ def _by_envelope(objective: Objective, action: Array, value: Array) -> Array:
     return at_maximum(*jax.lax.stop_gradient((value, action)), *closed_over)
 
 
-def _check_types(key: Key, box: Box, maximizer: Maximizer) -> None:
+def check_types(key: Key, box: Box, maximizer: Maximizer) -> None:
     is_typed = jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key)
     if jnp.ndim(key) != (0 if is_typed else 1):
         raise ValueError(f"key must be one random key (vmap over more); got shape {jnp.shape(key)}")
@@ -274,18 +202,3 @@ def _better(best: Maximum, candidates: Candidates, to_action: Callable[[Array], 
         best.num_evaluations + candidates.num_evaluations,
         best.num_gradients + candidates.num_gradients,
     )
-
-
-def _num_states(states: Any) -> int:
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(states)]
-    if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
-        raise ValueError(f"states must be arrays that lead with the same number of states; got shapes {shapes}")
-    return shapes[0][0]
-
-
-def _block_size(num_states: int, num_candidates: int) -> int:
-    """States a block: the largest even share of them that fits, or what fits where shares are far from even."""
-    rows = _CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else _ACCELERATOR_BLOCK_ROWS
-    fits = int(np.clip(rows // num_candidates, 1, num_states))
-    even = next(size for size in range(fits, 0, -1) if num_states % size == 0)
-    return even if 2 * even >= fits else fits

@@ -33,7 +33,8 @@ def gaussian_search(
         weigh: values of the elites `[num_elites]`, -inf where not finite, to weights that sum to 1.
         keep_initial: whether the initial actions stand for election with the samples of every step.
 
-    Raises: ValueError: a setting out of range.
+    Raises:
+        ValueError: a setting out of range.
     """
     check_count("num_samples", num_samples)
     check_count("num_elites", num_elites)

@@ -40,11 +40,15 @@ def gradient_ascent(
         optimizer: an optax optimizer that needs gradients alone; its learning rate is in half widths of the box.
             Default Adam, 0.05.
 
-    Raises: ValueError: a count out of range, fewer points than starts.
-    Cost: that of the search, then num_starts gradients a step; the first step evaluates the starts.
-    Reference: Kingma & Ba (2015), Adam; projection: Bertsekas (1976), On the Goldstein-Levitin-Polyak gradient
-        projection method. Starts: the best of random points, as in multi-start acquisition optimization,
-        Balandat et al. (2020), BoTorch, appendix F.
+    Raises:
+        ValueError: a count out of range; when run, fewer points than starts, or more than 32 dimensions with the
+            default search.
+    Cost:
+        that of the search, then num_starts gradients a step; the first step evaluates the starts.
+    Reference:
+        Kingma & Ba (2015), Adam; projection: Bertsekas (1976), On the Goldstein-Levitin-Polyak gradient projection
+        method. Starts: the best of random points, as in multi-start acquisition optimization, Balandat et al.
+        (2020), BoTorch, appendix F.
     """
     optimizer = optax.adam(_DEFAULT_LEARNING_RATE) if optimizer is None else optimizer
 

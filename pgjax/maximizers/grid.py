@@ -16,17 +16,20 @@ from pgjax.types import Array
 def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
     """Evaluate a grid of num_points^N actions.
 
-    Mean regret on a quadratic is N h^2 / 12 for a spacing h; halving h costs 2^N times the evaluations.
+    Mean regret on `-|a - v|^2` is `N h^2 / 12` for a spacing h; halving h costs 2^N times the evaluations.
 
     Args:
         num_points: points in each dimension, bounds included; >= 2.
         chunk_size: points evaluated in one step. A grid of more points takes ceil(num_points^N / chunk_size)
             steps; further steps begin again.
 
-    Raises: ValueError: a setting out of range; num_points^N >= 2^31.
-    Cost: min(chunk_size, num_points^N) evaluations a step.
-    Reference: discretization, as in Metz et al. (2017), Discrete sequential prediction of continuous actions
-        for deep RL, section 1. Default 3: bang-off-bang, Seyde et al. (2021).
+    Raises:
+        ValueError: a setting out of range; when run, num_points^N >= 2^31.
+    Cost:
+        min(chunk_size, num_points^N) evaluations a step.
+    Reference:
+        discretization, as in Metz et al. (2017), Discrete sequential prediction of continuous actions for deep RL,
+        section 1. Default 3: bang-off-bang, Seyde et al. (2021).
     """
     check_count("num_points", num_points, 2)
     check_count("chunk_size", chunk_size)

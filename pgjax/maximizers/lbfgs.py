@@ -44,12 +44,15 @@ def lbfgs(
         initial_step: length of the first step in its largest dimension, in half widths of the box. It doubles
             while no pair of positive curvature is known, as on linear pieces.
 
-    Raises: ValueError: a setting out of range, fewer points than starts.
-    Cost: that of the search, then num_starts gradients a step; the first step evaluates the starts.
-    Reference: Nocedal & Wright (2006), Numerical optimization, algorithm 7.4 (two-loop recursion; its memory, 5);
-        held dimensions: Bertsekas (1982), Projected Newton methods for optimization problems with simple
-        constraints. Deviation: backtracking instead of Wolfe's conditions; pairs of negative curvature are
-        dropped.
+    Raises:
+        ValueError: a setting out of range; when run, fewer points than starts, or more than 32 dimensions with the
+            default search.
+    Cost:
+        that of the search, then num_starts gradients a step; the first step evaluates the starts.
+    Reference:
+        Nocedal & Wright (2006), Numerical optimization, algorithm 7.4 (two-loop recursion; its memory, 5); held
+        dimensions: Bertsekas (1982), Projected Newton methods for optimization problems with simple constraints.
+        Deviation: backtracking instead of Wolfe's conditions; pairs of negative curvature are dropped.
     """
     check_count("memory_size", memory_size)
     if not initial_step > 0:

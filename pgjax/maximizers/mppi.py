@@ -35,12 +35,15 @@ def mppi(
         temperature: weight of the values, in 1 / their unit (TD-MPC2's name; it is an inverse temperature). The
             result depends on the objective's scale.
 
-    Raises: ValueError: a setting out of range.
-    Cost: num_samples + 1 evaluations a step.
-    Reference: Williams et al. (2017), Information theoretic MPC for model-based reinforcement learning. With
-        elites, and the defaults, six steps and 24 proposals of the policy: Hansen et al. (2024), TD-MPC2,
-        appendix H. Deviation: the proposals come on top of the samples; the best action found is returned, not
-        one drawn from the elites.
+    Raises:
+        ValueError: a setting out of range.
+    Cost:
+        num_samples + 1 evaluations a step.
+    Reference:
+        Williams et al. (2017), Information theoretic MPC for model-based reinforcement learning. With elites, and
+        the defaults, six steps and 24 proposals of the policy: Hansen et al. (2024), TD-MPC2, appendix H.
+        Deviation: the proposals come on top of the samples; the best action found is returned, not one drawn from
+        the elites.
     """
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be finite and not negative; got {temperature}")

@@ -43,7 +43,8 @@ def multi_start(local: LocalSearch, num_starts: int, search: Maximizer | None, n
         search: any maximizer, or None to start from the initial actions alone.
         num_search_steps: its steps.
 
-    Raises: ValueError: a count out of range, a search that is no maximizer, fewer points than starts.
+    Raises:
+        ValueError: a count out of range, a search that is no maximizer, fewer points than starts.
     """
     check_count("num_starts", num_starts)
     check_count("num_search_steps", num_search_steps)
@@ -109,7 +110,8 @@ def trial_steps(start_model: Callable[[Array], Any], examine: Callable[..., Any]
         examine: (objective, trial, point, gradient, model) -> (value, gradient, direction, model) at the trial,
             given the last accepted point and its gradient.
 
-    Reference: Nocedal & Wright (2006), Numerical optimization, sections 3.1 (Armijo), 3.5 (interpolation).
+    Reference:
+        Nocedal & Wright (2006), Numerical optimization, sections 3.1 (Armijo), 3.5 (interpolation).
     """
 
     def init(start):

@@ -37,11 +37,15 @@ def newton(
         num_starts, search, num_search_steps: the starts, as for `gradient_ascent`.
         max_step: longest step in its largest dimension, in half widths of the box.
 
-    Raises: ValueError: a setting out of range, fewer points than starts.
-    Cost: that of the search, then for each start and step one gradient, N Hessian columns (counted as gradients)
-        and N^3 / 3 operations; the first step evaluates the starts.
-    Reference: Bertsekas (1982), Projected Newton methods for optimization problems with simple constraints;
-        modified Hessian: Gill, Murray & Wright (1981), Practical optimization, section 4.4.2.2.
+    Raises:
+        ValueError: a setting out of range; when run, fewer points than starts, or more than 32 dimensions with the
+            default search.
+    Cost:
+        that of the search, then for each start and step one gradient, N Hessian columns (counted as gradients) and
+        N^3 / 3 operations; the first step evaluates the starts.
+    Reference:
+        Bertsekas (1982), Projected Newton methods for optimization problems with simple constraints; modified
+        Hessian: Gill, Murray & Wright (1981), Practical optimization, section 4.4.2.2.
     """
     if not max_step > 0:
         raise ValueError(f"max_step must be positive; got {max_step}")

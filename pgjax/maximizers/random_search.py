@@ -26,11 +26,14 @@ def random_search(*, num_samples: int = 1024, sequence: Literal["sobol", "unifor
         sequence: "uniform", or "sobol": a digitally shifted Sobol sequence that goes on through the steps
             (at most 2^20 points, 32 dimensions).
 
-    Raises: ValueError: num_samples < 1, an unknown sequence.
-    Cost: num_samples evaluations a step.
-    Reference: Bergstra & Bengio (2012), Random search for hyper-parameter optimization; Sobol' (1967), randomized
-        as in Matousek (1998), On the L2-discrepancy for anchored boxes (digital shift). Default 1,024: a power
-        of two, as the sequence wants.
+    Raises:
+        ValueError: num_samples < 1, an unknown sequence; when run, more than 32 dimensions with "sobol".
+    Cost:
+        num_samples evaluations a step.
+    Reference:
+        Bergstra & Bengio (2012), Random search for hyper-parameter optimization; Sobol' (1967), randomized as in
+        Matousek (1998), On the L2-discrepancy for anchored boxes (digital shift). Default 1,024: a power of two,
+        as the sequence wants.
     """
     check_count("num_samples", num_samples)
     if sequence not in ("sobol", "uniform"):

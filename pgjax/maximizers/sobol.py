@@ -25,10 +25,13 @@ def sobol_points(start: Array, num_points: int, shift: Array) -> Array:
         num_points: K.
         shift: random bits for each dimension, uint32 `[N]`, combined with every point by exclusive or.
 
-    Returns: float32 `[K, N]`.
-    Raises: ValueError: more than 32 dimensions.
-    Reference: Sobol' (1967); Joe & Kuo (2008), Constructing Sobol sequences with better two-dimensional
-        projections, through `scipy.stats.qmc.Sobol`.
+    Returns:
+        float32 `[K, N]`.
+    Raises:
+        ValueError: more than 32 dimensions.
+    Reference:
+        Sobol' (1967); Joe & Kuo (2008), Constructing Sobol sequences with better two-dimensional projections,
+        through `scipy.stats.qmc.Sobol`.
     """
     num_dims = shift.shape[0]
     if num_dims > _MAX_DIMS:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pgjax.checks import check_count
+from pgjax.checks import check_choice, check_count
 from pgjax.materialize import materialize
 from pgjax.problems.base import Problem
 from pgjax.types import Array, Box, Key
@@ -39,9 +39,9 @@ def six_joint_arm(
 ) -> Problem:
     """Reach the pose of each target with a six-joint arm (UR5e), every joint anywhere in [-pi, pi].
 
-    Q(s, a) = -( |p(a) - p_s|^2 + beta |R(a) - R_s|_F^2 / 2 )
+    `Q(s, a) = -( |p(a) - p_s|^2 + beta |R(a) - R_s|_F^2 / 2 )`
 
-    with (p, R) the tool's position and rotation; |R - R_s|_F^2 / 2 = 4 sin^2(theta / 2) is about theta^2 for
+    with (p, R) the tool's position and rotation; `|R - R_s|_F^2 / 2 = 4 sin^2(theta / 2)` is about theta^2 for
     the angle theta between the orientations. A target is the pose of joint angles drawn uniformly, so it can be
     reached and the maximum is 0 (up to eight solutions share it).
 
@@ -51,10 +51,14 @@ def six_joint_arm(
         orientation_weight_m2: beta, in m^2 (a radian of orientation error counts as sqrt(beta) m).
         robot: "ur5e" or "ur5".
 
-    Returns: a `Problem`; a state `[12]` is the position in m (3) and the rotation matrix row by row (9).
-    Raises: ValueError: num_targets < 1, a negative weight, an unknown robot.
-    Cost: twelve sines and about 250 multiplications and additions a call.
-    Reference: Q and its maximum are pgjax's own; kinematics from the manufacturer's parameters.
+    Returns:
+        a `Problem`; a state `[12]` is the position in m (3) and the rotation matrix row by row (9).
+    Raises:
+        ValueError: num_targets < 1, a negative weight, an unknown robot.
+    Cost:
+        twelve sines and about 250 multiplications and additions a call.
+    Reference:
+        Q and its maximum are pgjax's own; kinematics from the manufacturer's parameters.
     """
     check_count("num_targets", num_targets)
     objective = pose_objective(orientation_weight_m2, robot)
@@ -89,15 +93,15 @@ def tool_pose_jacobian(angles_rad: Any, robot: Robot) -> Any:
 def pose_objective(orientation_weight_m2: float, robot: Robot) -> Callable[[Array, Array], Array]:
     """Q of a target's pose `[..., 12]` and joint angles, its gradient in the angles in closed form.
 
-    Joint i turns the tool about the axis z_i through p_i, so dp / da_i = z_i x (p - p_i), and the columns r_k
-    of R move by z_i x r_k: d(|R - R_s|_F^2 / 2) / da_i = -z_i . sum_k r_k x r_sk. With the wrench
-    w = beta sum_k r_k x r_sk - 2 p x e for the error e = p - p_s, the gradient is z_i . (w + 2 p_i x e).
+    Joint i turns the tool about the axis z_i through p_i, so `dp / da_i = z_i x (p - p_i)`, and the columns r_k
+    of R move by `z_i x r_k`: `d(|R - R_s|_F^2 / 2) / da_i = -z_i . sum_k r_k x r_sk`. With the wrench
+    `w = beta sum_k r_k x r_sk - 2 p x e` for the error `e = p - p_s`, the gradient is `z_i . (w + 2 p_i x e)`.
     What several components need is materialized, as XLA on CPU computes the chain of joints anew for each.
     """
 
     if not orientation_weight_m2 >= 0:
         raise ValueError(f"orientation_weight_m2 must not be negative; got {orientation_weight_m2}")
-    _check_robot(robot)
+    check_choice("robot", robot, _DH)
 
     @jax.custom_jvp
     def objective(state: Array, action: Array) -> Array:
@@ -148,15 +152,19 @@ def forward_kinematics(angles_rad: Array, robot: Robot = "ur5e") -> tuple[Array,
         angles_rad: joint angles, shape `[..., 6]`.
         robot: "ur5e" or "ur5".
 
-    Returns: position in m, shape `[..., 3]`, and rotation, shape `[..., 3, 3]`.
-    Raises: ValueError: another shape, an unknown robot.
-    Differentiable in: angles_rad.
-    Reference: Denavit & Hartenberg (1955), A kinematic notation for lower-pair mechanisms.
+    Returns:
+        position in m, shape `[..., 3]`, and rotation, shape `[..., 3, 3]`.
+    Raises:
+        ValueError: another shape, an unknown robot.
+    Differentiable in:
+        angles_rad.
+    Reference:
+        Denavit & Hartenberg (1955), A kinematic notation for lower-pair mechanisms.
     """
     angles_rad = jnp.asarray(angles_rad)
     if angles_rad.shape[-1:] != (6,):
         raise ValueError(f"angles_rad must have shape [..., 6]; got {angles_rad.shape}")
-    _check_robot(robot)
+    check_choice("robot", robot, _DH)
     position, *axes = _chain(_base(angles_rad), *_turns(angles_rad), robot)[-1]
     return jnp.stack(position, -1), jnp.stack([jnp.stack(axis, -1) for axis in axes], -1)
 
@@ -165,11 +173,6 @@ def link_lengths_m(robot: Robot) -> np.ndarray:
     """Distance from each joint's origin to the next one's, the last to the tool, shape `[6]`."""
     a_m, d_m, _ = _DH[robot]
     return np.hypot(a_m, d_m)
-
-
-def _check_robot(robot: str) -> None:
-    if robot not in _DH:
-        raise ValueError(f"robot must be one of {tuple(_DH)}; got {robot!r}")
 
 
 def _turns(angles_rad: Any) -> tuple[Vector, Vector]:

@@ -31,7 +31,7 @@ def six_joint_arm_step(
 ) -> Problem:
     """Move every joint by at most reach_rad, to be as near to the target's pose as possible.
 
-    Q(s, a) = -( |p(q + a) - p_s|^2 + beta |R(q + a) - R_s|_F^2 / 2 ), a in [-reach_rad, reach_rad]^6
+    `Q(s, a) = -( |p(q + a) - p_s|^2 + beta |R(q + a) - R_s|_F^2 / 2 )`, a in `[-reach_rad, reach_rad]^6`
 
     as in `six_joint_arm`, from the current joint angles q, uniform in [-pi, pi]^6. The target is the pose of
     angles q + 3 u, u uniform in the box: seldom within one move, so the maximum is below 0, mostly with some
@@ -45,10 +45,13 @@ def six_joint_arm_step(
         orientation_weight_m2: beta, in m^2.
         robot: "ur5e" or "ur5".
 
-    Returns: a `Problem` with bracketed maxima; a state `[18]` is the target's position in m (3), its rotation
-        matrix row by row (9) and the current joint angles in rad (6).
-    Raises: ValueError: num_states < 1, reach_rad or a weight out of range, an unknown robot.
-    Cost: a call as for `six_joint_arm`.
+    Returns:
+        a `Problem` with bracketed maxima; a state `[18]` is the target's position in m (3), its rotation matrix
+        row by row (9) and the current joint angles in rad (6).
+    Raises:
+        ValueError: num_states < 1, reach_rad or a weight out of range, an unknown robot.
+    Cost:
+        a call as for `six_joint_arm`.
     """
     check_count("num_states", num_states)
     if not 0 < reach_rad <= math.pi:
@@ -91,8 +94,9 @@ def _least_errors(
 ) -> np.ndarray:
     """Local minima of |e|^2 over the box, from moves `[..., 6]`: projected Levenberg-Marquardt steps.
 
-    Reference: Kanzow, Yamashita & Fukushima (2004), Levenberg-Marquardt methods with strong local convergence
-        properties for solving nonlinear equations with convex constraints.
+    Reference:
+        Kanzow, Yamashita & Fukushima (2004), Levenberg-Marquardt methods with strong local convergence properties
+        for solving nonlinear equations with convex constraints.
     """
     error, jacobian = errors(moves)
     damping = np.full(moves.shape[:-1], 1e-3)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
-from pgjax.checks import check_count
+from pgjax.checks import check_choice, check_count
 from pgjax.networks import QNetwork
 from pgjax.problems.base import Problem, as_floating
 from pgjax.types import Array, Box, Params
@@ -83,17 +83,16 @@ def fitted_critic(
         stage: "early", "middle" or "late": after 1/50, 1/8 and all of the training.
         num_states: number of states B, at most 64: the first of those with brackets.
 
-    Returns: a `Problem` with bracketed maxima.
-    Raises: ValueError: a setting that is not one of these.
-    Cost: see `QNetwork`.
+    Returns:
+        a `Problem` with bracketed maxima.
+    Raises:
+        ValueError: a setting that is not one of these.
+    Cost:
+        see `QNetwork`.
     """
-    for name, value, choices in (
-        ("activation", activation, tuple(ACTIVATIONS)),
-        ("width", width, WIDTHS),
-        ("stage", stage, STAGES),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {choices}; got {value!r}")
+    check_choice("activation", activation, ACTIVATIONS)
+    check_choice("width", width, WIDTHS)
+    check_choice("stage", stage, STAGES)
     return critic_problem(fitted_critic_name(activation, width, stage), num_states)
 
 
@@ -109,8 +108,10 @@ def critic_problem(name: str | Path, num_states: int | None = None) -> Problem:
         name: of a critic that comes with pgjax, or the path of another without its endings.
         num_states: number of states B, the first ones; default all.
 
-    Returns: a `Problem` with bracketed maxima; its objective has the parameters in it.
-    Raises: ValueError: no such critic, more states than have brackets.
+    Returns:
+        a `Problem` with bracketed maxima; its objective has the parameters in it.
+    Raises:
+        ValueError: no such critic, more states than have brackets.
     """
     critic, brackets = load_critic(name), load_brackets(name)
     num_states = len(brackets.states) if num_states is None else num_states
@@ -135,7 +136,10 @@ def load_critic(name: str | Path) -> Critic:
     Args:
         name: of a critic that comes with pgjax, such as "relu_2x64_late", or the path of another without ending.
 
-    Raises: ValueError: no such critic.
+    Returns:
+        a `Critic`.
+    Raises:
+        ValueError: no such critic.
     """
     data = _read(name, _CRITIC)
     module = QNetwork(tuple(int(size) for size in data["hidden_sizes"]), ACTIVATIONS[data["activation"]])
@@ -147,8 +151,12 @@ def save_critic(name: str | Path, critic: Critic) -> Path:
 
     Args:
         name: the path without its ending.
+        critic: what to write.
 
-    Raises: ValueError: an activation that is not one of `ACTIVATIONS`.
+    Returns:
+        the file's path.
+    Raises:
+        ValueError: an activation that is not one of `ACTIVATIONS`.
     """
     activation = [key for key, function in ACTIVATIONS.items() if function is critic.module.activation]
     if not activation:
@@ -165,12 +173,29 @@ def save_critic(name: str | Path, critic: Critic) -> Path:
 
 
 def load_brackets(name: str | Path) -> Brackets:
-    """Load the brackets of a critic, by the same name; ValueError if there are none."""
+    """Load the brackets of a critic.
+
+    Args:
+        name: as for `load_critic`.
+
+    Returns:
+        a `Brackets`.
+    Raises:
+        ValueError: no brackets for it.
+    """
     return Brackets(**_read(name, _BRACKETS))
 
 
 def save_brackets(name: str | Path, brackets: Brackets) -> Path:
-    """Write the brackets of a critic beside it, in one step."""
+    """Write the brackets of a critic beside it, in one step.
+
+    Args:
+        name: the path without its ending, as for `save_critic`.
+        brackets: what to write.
+
+    Returns:
+        the file's path.
+    """
     return _write(name, _BRACKETS, brackets._asdict())
 
 

@@ -18,7 +18,7 @@ _HEIGHTS = (0.0, 1.0)
 def planted_peaks(
     key: Key, num_states: int = 256, *, num_dims: int = 6, num_peaks: int = 16, box: Box | None = None
 ) -> Problem:
-    """Maximize the highest of several cones: Q(s, a) = max_i (h_i - |A_i (z - c_i)|).
+    """Maximize the highest of several cones: `Q(s, a) = max_i (h_i - |A_i (z - c_i)|)`.
 
     z is the action in half widths of the box from its center. A state holds the heights h_i, uniform in [0, 1],
     and the centers c_i, uniform in [-0.9, 0.9]^N, so that every state has peaks of its own; the random matrices
@@ -33,9 +33,12 @@ def planted_peaks(
         num_peaks: P.
         box: the actions, default [-1, 1]^N.
 
-    Returns: a `Problem`; a state `[P + P N]` is the heights, then the centers one after another.
-    Raises: ValueError: a count out of range, a box of other than N dimensions.
-    Cost: 2 P N^2 multiplications and additions a call.
+    Returns:
+        a `Problem`; a state `[P + P N]` is the heights, then the centers one after another.
+    Raises:
+        ValueError: a count out of range, a box of other than N dimensions.
+    Cost:
+        2 P N^2 multiplications and additions a call.
     """
     check_count("num_states", num_states)
     check_count("num_dims", num_dims)

@@ -27,12 +27,12 @@ def quadratic(
     curvature: Literal["concave", "indefinite"] = "concave",
     box: Box | None = None,
 ) -> Problem:
-    """Maximize Q(s, a) = a^T A a / 2 + s^T a over a box; one random matrix A, a linear term s for each state.
+    """Maximize `Q(s, a) = a^T A a / 2 + s^T a` over a box; one random matrix A, a linear term s for each state.
 
-    A has random eigenvectors, so the box's corners matter in no single coordinate: clipping the unconstrained
-    maximum is wrong. Its eigenvalues have sizes in [0.3, 3]; "concave": all negative (one local maximum),
-    "indefinite": every second one positive (maxima on several faces). The entries of s are standard normal.
-    Above 8 dimensions A is block diagonal, in blocks of 6 and a smaller last one, so that the maximum is exact.
+    A has random eigenvectors, so that it couples the dimensions: clipping the unconstrained maximum is wrong. Its
+    eigenvalues have sizes in [0.3, 3]; "concave": all negative (one local maximum), "indefinite": every second one
+    positive (maxima on several faces). The entries of s are standard normal. Above 8 dimensions A is block
+    diagonal, in blocks of 6 and a smaller last one, so that the maximum is exact.
 
     Args:
         key: random key, for A and the states.
@@ -41,8 +41,10 @@ def quadratic(
         curvature: "concave" or "indefinite".
         box: the actions, default [-1, 1]^N.
 
-    Returns: a `Problem`; a state `[N]` is the linear term.
-    Raises: ValueError: a count out of range, an unknown curvature, a box of other than N dimensions.
+    Returns:
+        a `Problem`; a state `[N]` is the linear term.
+    Raises:
+        ValueError: a count out of range, an unknown curvature, a box of other than N dimensions.
     """
     check_count("num_states", num_states)
     check_count("num_dims", num_dims)
@@ -74,7 +76,7 @@ def quadratic(
 
 
 def box_quadratic_maximum(matrix: np.ndarray, linear: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """The exact maximum of a^T A a / 2 + b^T a over a box, whatever A's curvature, in float64.
+    """The exact maximum of `a^T A a / 2 + b^T a` over a box, whatever A's curvature, in float64.
 
     In each dimension the maximum is at the low bound, at the high one, or stationary: each of the 3^N choices
     (faces) has one stationary point, by a linear solve; the best of those inside the box is the maximum.
@@ -85,9 +87,12 @@ def box_quadratic_maximum(matrix: np.ndarray, linear: np.ndarray, box: Box) -> t
         linear: b, shape `[B, N]`.
         box: the actions.
 
-    Returns: the maximizing actions `[B, N]` and the maxima `[B]`.
-    Raises: ValueError: shapes that do not fit, a matrix that is not symmetric, a block of more than 8 dimensions.
-    Cost: 3^N linear solves and 3^N B evaluations a block, on the host.
+    Returns:
+        the maximizing actions `[B, N]` and the maxima `[B]`.
+    Raises:
+        ValueError: shapes that do not fit, a matrix that is not symmetric, a block of more than 8 dimensions.
+    Cost:
+        3^N linear solves and 3^N B evaluations a block, on the host.
     """
     matrix, linear, low, high = (np.asarray(x, np.float64) for x in (matrix, linear, box.low, box.high))
     num_dims = box.num_dims

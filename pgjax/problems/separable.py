@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pgjax.checks import check_count
+from pgjax.checks import check_choice, check_count
 from pgjax.problems.base import Problem, as_floating, box_or_cube, from_cube, to_cube
 from pgjax.types import Array, Box, Key
 
@@ -46,10 +46,10 @@ def separable(
     num_dims: int = 6,
     box: Box | None = None,
 ) -> Problem:
-    """Maximize Q(s, a) = -sum_i f(w (z_i - s_i)), z the action in half widths of the box from its center.
+    """Maximize `Q(s, a) = -sum_i f(w (z_i - s_i))`, z the action in half widths of the box from its center.
 
-    "rastrigin": f(x) = x^2 + 10 (1 - cos 2 pi x), w = 5.12; "ackley": the one-dimensional Ackley function
-    f(x) = 20 (1 - exp(-0.2 |x|)) + e - exp(cos 2 pi x), w = 32.768 (its sum over dimensions, where the usual
+    "rastrigin": `f(x) = x^2 + 10 (1 - cos 2 pi x)`, w = 5.12; "ackley": the one-dimensional Ackley function
+    `f(x) = 20 (1 - exp(-0.2 |x|)) + e - exp(cos 2 pi x)`, w = 32.768 (its sum over dimensions, where the usual
     one takes means inside the exponentials). f is least at 0, so the optimum is z = s; the entries of s are
     uniform in [-1.2, 1.2], so it is no grid point, and in one dimension of six it lies outside the box. There
     the maximum is the box's, one dimension at a time.
@@ -61,15 +61,17 @@ def separable(
         num_dims: N.
         box: the actions, default [-1, 1]^N.
 
-    Returns: a `Problem`; a state `[N]` is the optimum in half widths of the box.
-    Raises: ValueError: a count out of range, an unknown function, a box of other than N dimensions.
-    Reference: Rastrigin (1974), Systems of extremal control; Ackley (1987), A connectionist machine for genetic
+    Returns:
+        a `Problem`; a state `[N]` is the optimum in half widths of the box.
+    Raises:
+        ValueError: a count out of range, an unknown function, a box of other than N dimensions.
+    Reference:
+        Rastrigin (1974), Systems of extremal control; Ackley (1987), A connectionist machine for genetic
         hillclimbing. Deviation: shifted; Ackley's function summed over dimensions.
     """
     check_count("num_states", num_states)
     check_count("num_dims", num_dims)
-    if function not in _FUNCTIONS:
-        raise ValueError(f"function must be one of {tuple(_FUNCTIONS)}; got {function!r}")
+    check_choice("function", function, _FUNCTIONS)
     term, scale = _FUNCTIONS[function]
     box = box_or_cube(box, num_dims)
     states = jax.random.uniform(key, (num_states, num_dims), minval=-_MAX_SHIFT, maxval=_MAX_SHIFT)

@@ -34,7 +34,7 @@ def discounted_returns(
 ) -> Array:
     """Sum what is still to come, at each step.
 
-    G_t = r_t + gamma G_{t+1}
+    `G_t = r_t + gamma G_{t+1}`
 
     Args:
         rewards: r, shape `[T]`.
@@ -44,9 +44,12 @@ def discounted_returns(
         discount: gamma.
         stop_gradient: whether derivatives are zero.
 
-    Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1].
-    Differentiable in: nothing; with `stop_gradient=False` rewards, next_values.
+    Returns:
+        shape `[T]`.
+    Raises:
+        ValueError: shapes that do not fit, rates known and out of [0, 1].
+    Differentiable in:
+        nothing; with `stop_gradient=False` rewards, next_values.
     """
     if next_values is None:
         (rewards,) = as_steps(rewards=rewards)
@@ -76,7 +79,7 @@ def lambda_returns(
 ) -> Array:
     """Mix the returns of all numbers of steps, as the targets of TD(lambda).
 
-    G_t = r_t + gamma ((1 - lambda) V(s_{t+1}) + lambda G_{t+1})
+    `G_t = r_t + gamma ((1 - lambda) V(s_{t+1}) + lambda G_{t+1})`
 
     lambda = 0 gives the one-step targets, lambda = 1 the discounted returns.
 
@@ -87,10 +90,14 @@ def lambda_returns(
         discount, lambda_: gamma and lambda.
         stop_gradient: whether derivatives are zero, as for targets.
 
-    Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1].
-    Differentiable in: nothing; with `stop_gradient=False` rewards, next_values.
-    Reference: Sutton & Barto (2018), Reinforcement learning, equation 12.18.
+    Returns:
+        shape `[T]`.
+    Raises:
+        ValueError: shapes that do not fit, rates known and out of [0, 1].
+    Differentiable in:
+        nothing; with `stop_gradient=False` rewards, next_values.
+    Reference:
+        Sutton & Barto (2018), Reinforcement learning, equation 12.18.
     """
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
     bootstrap, cut = _ends(bootstrap, terminated, truncated)
@@ -112,17 +119,22 @@ def n_step_returns(
 ) -> Array:
     """Sum n rewards and the value after them; fewer where the episode or the trajectory ends before.
 
-    G_t = r_t + gamma r_{t+1} + ... + gamma^(n-1) r_{t+n-1} + gamma^n V(s_{t+n})
+    `G_t = r_t + gamma r_{t+1} + ... + gamma^(n-1) r_{t+n-1} + gamma^n V(s_{t+n})`
 
     Args:
         rewards, next_values, terminated, truncated, discount, stop_gradient: as for `lambda_returns`.
         num_steps: n.
 
-    Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1], num_steps below 1.
-    Cost: min(n, T) T multiplications and additions.
-    Differentiable in: nothing; with `stop_gradient=False` rewards, next_values.
-    Reference: Sutton & Barto (2018), Reinforcement learning, equation 7.1.
+    Returns:
+        shape `[T]`.
+    Raises:
+        ValueError: shapes that do not fit, rates known and out of [0, 1], num_steps below 1.
+    Cost:
+        min(n, T) T multiplications and additions.
+    Differentiable in:
+        nothing; with `stop_gradient=False` rewards, next_values.
+    Reference:
+        Sutton & Barto (2018), Reinforcement learning, equation 7.1.
     """
     check_count("num_steps", num_steps)
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
@@ -145,11 +157,11 @@ def gae(
 ) -> Array:
     """Estimate the advantage of each action over the policy's mean (generalized advantage estimation).
 
-    A_t = delta_t + gamma lambda A_{t+1},   delta_t = r_t + gamma V(s_{t+1}) - V(s_t)
+    `A_t = delta_t + gamma lambda A_{t+1}`, `delta_t = r_t + gamma V(s_{t+1}) - V(s_t)`
 
-    lambda = 0 gives the TD errors. Where next_values[t] is values[t + 1] inside an episode, as for values of one
-    network on the same observations, lambda = 1 gives the discounted returns less the values, and A + V are the
-    lambda returns, the usual targets of V.
+    lambda = 0 gives the TD errors. Where `next_values[t]` is `values[t + 1]` inside an episode, as for values of
+    one network on the same observations, lambda = 1 gives the discounted returns less the values, and A + V are
+    the lambda returns, the usual targets of V.
 
     Args:
         rewards: r, shape `[T]`.
@@ -160,11 +172,15 @@ def gae(
         discount, lambda_: gamma and lambda.
         stop_gradient: whether derivatives are zero, so that a policy loss cannot train the values.
 
-    Returns: shape `[T]`.
-    Raises: ValueError: shapes that do not fit, rates known and out of [0, 1].
-    Differentiable in: nothing; with `stop_gradient=False` rewards, values, next_values.
-    Reference: Schulman et al. (2016), High-dimensional continuous control using generalized advantage
-        estimation, equation 16. Truncation: Pardo et al. (2018), Time limits in reinforcement learning.
+    Returns:
+        shape `[T]`.
+    Raises:
+        ValueError: shapes that do not fit, rates known and out of [0, 1].
+    Differentiable in:
+        nothing; with `stop_gradient=False` rewards, values, next_values.
+    Reference:
+        Schulman et al. (2016), High-dimensional continuous control using generalized advantage estimation,
+        equation 16. Truncation: Pardo et al. (2018), Time limits in reinforcement learning.
     """
     rewards, values, bootstrap = as_steps(rewards=rewards, values=values, next_values=next_values)
     bootstrap, cut = _ends(bootstrap, terminated, truncated)

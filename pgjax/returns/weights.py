@@ -16,8 +16,10 @@ def padding_weights(ended: ArrayLike) -> Array:
     Args:
         ended: where it terminated or was truncated, flags `[T]`; what comes after the first is padding.
 
-    Returns: shape `[T]`, in the default floating dtype.
-    Raises: ValueError: another shape.
+    Returns:
+        shape `[T]`, in the default floating dtype.
+    Raises:
+        ValueError: another shape.
     """
     ended = _as_ended(ended).astype(jnp.int32)
     return (jnp.cumsum(ended) == ended).astype(float)
@@ -33,8 +35,10 @@ def discount_weights(ended: ArrayLike, *, discount: ArrayLike, first_step: Array
         discount: gamma.
         first_step: t of the trajectory's first step, where it goes on with an episode.
 
-    Returns: shape `[T]`, in the default floating dtype.
-    Raises: ValueError: another shape, a discount known and out of [0, 1], a first_step known and negative.
+    Returns:
+        shape `[T]`, in the default floating dtype.
+    Raises:
+        ValueError: another shape, a discount known and out of [0, 1], a first_step known and negative.
     """
     ended = _as_ended(ended)
     step = jnp.arange(len(ended), dtype=jnp.int32)

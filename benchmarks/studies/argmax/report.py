@@ -140,16 +140,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, f"({machine_text(result)}.)"])
 
 
-def deadlines_markdown(result: Mapping[str, Any]) -> str:
+def advice_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """For the README: the search to use for one decision within each deadline."""
-    entries = deadlines(result)
-    smallest = min((entry["batch_size"] for entry in entries), default=1)
-    rows = [
-        (f"{time_text(entry['deadline_s'])}", _advice_cell(entry))
-        for entry in entries
-        if entry["batch_size"] == smallest
-    ]
-    return markdown_table(("one decision within", "search: median regret on the arm / on the worst problem"), rows)
+    entries = [entry for entry in deadlines(result) if entry["batch_size"] == 1]
+    return [(f"one decision within {time_text(entry['deadline_s'])}", _advice_cell(entry)) for entry in entries]
 
 
 def _advice_cell(entry: Mapping[str, Any]) -> str:

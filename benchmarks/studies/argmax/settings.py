@@ -15,7 +15,7 @@ import optax
 from pgjax import maximizers
 from pgjax.maximizers import Maximizer
 
-TUNED = Path(__file__).parents[2] / "results" / "argmax_tuned.json"
+TUNED = Path(__file__).parents[2] / "results" / "argmax_tuning_cpu.json"
 GRADIENT_COST = 3
 BUDGETS = (32, 128, 512, 4096, 32_768)
 NUM_CANDIDATES = 4  # settings that tuning tries for each family and budget, where it has as many

@@ -63,8 +63,9 @@ def main(study: Study) -> int:
     written = [options.output, *write_figures(study, result, options.output)]
     study.show(CONSOLE, result)
     CONSOLE.print(f"{results.run['wall_time_s']:.0f} s; wrote {', '.join(map(str, written))}")
-    for place in results.refused:
-        CONSOLE.print(f"refused, as it is not a number: {place}", style="red")
+    for places in results.refused:
+        more = f" and {len(places) - 1} more places" if len(places) > 1 else ""
+        CONSOLE.print(f"refused, NaN at {places[0]}{more}: kept under refused in the JSON", style="red")
     return 1 if results.refused else 0
 
 

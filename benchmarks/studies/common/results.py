@@ -46,9 +46,10 @@ class Results:
         settings = dataclasses.asdict(options) | {"output": path.name}
         self._seed = settings.get("seed")
         run = machine_record() | {"settings": settings, "seed": self._seed, "wall_time_s": 0.0}
+        self._index = len(self.parts["runs"])
         self.parts["runs"] = [*self.parts["runs"], run]
         for name, part in self.parts.items():
-            if is_table(part):
+            if name not in ("runs", "refused") and is_table(part):
                 self._row_texts[name] = [_text(row, 2) for row in part]
         if self.partial.exists() and not keep:  # of a run that was killed: never lost
             date = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime(self.partial.stat().st_mtime))
@@ -67,8 +68,7 @@ class Results:
     @property
     def num_rows(self) -> int:
         """Of this run, in all tables."""
-        this = len(self.parts["runs"]) - 1
-        return sum(row["run"] == this for name in self._row_texts for row in self.parts[name] if "run" in row)
+        return sum(row["run"] == self._index for name in self._row_texts for row in self.parts[name])
 
     def table(self, name: str = "rows") -> list[dict[str, Any]]:
         """The rows of a table so far, not to be changed."""
@@ -85,8 +85,8 @@ class Results:
 
         A row that has no "run" gets this one's.
         """
-        stamped = [{"run": len(self.parts["runs"]) - 1, "seed": self._seed} | dict(row) for row in rows]
-        good = [row for row in stamped if self._accepts(f"{table}", row)]
+        stamped = [{"run": self._index, "seed": self._seed} | dict(row) for row in rows]
+        good = [row for row in stamped if self._accepts(table, row)]
         kept = [i for i, row in enumerate(self.table(table)) if not is_stale(row)]
         texts = self._row_texts.get(table, [])
         self._row_texts[table] = [texts[i] for i in kept] + [_text(row, 2) for row in good]
@@ -103,14 +103,15 @@ class Results:
         """Whether every number is one; what has a NaN goes to "refused"."""
         places = [f"{name}{place}" for place in nan_places(value)]
         if places:
-            self.parts["refused"] = [*self.parts.get("refused", []), {"nan_at": places, "value": value}]
+            entry = {"run": self._index, "nan_at": places, "value": value}
+            self.parts["refused"] = [*self.parts.get("refused", []), entry]
             self._texts.pop("refused", None)
         return not places
 
     @property
-    def refused(self) -> list[str]:
-        """The places of NaNs, of all that was refused."""
-        return [place for entry in self.parts.get("refused", []) for place in entry["nan_at"]]
+    def refused(self) -> list[list[str]]:
+        """The places of NaNs, for each row or part of this run that was refused."""
+        return [entry["nan_at"] for entry in self.parts.get("refused", []) if entry["run"] == self._index]
 
     def write(self) -> None:
         """Write everything to the partial file."""

@@ -60,17 +60,17 @@ def make_result(rows=None):
     problems["trained_critic"]["maximum"] = "bracketed"
     machine = {"cpu": "made up", "device_kind": "cpu", "usable_cores": 2, "versions": {"jax": "0.10"}}
     return {
-        "machine": machine,
-        "settings": {},
+        "study": "argmax",
+        "runs": [machine | {"settings": {}}],
         "gemm": {"rate_flops": 1e11, "samples": [0.9e11, 1.1e11]},
         "problems": problems,
         "rows": _rows() if rows is None else rows,
-        "peers": [_peer("grid 729", "scipy.optimize.brute", 7.0, True), _peer("Sobol 1024", "evosax", 0.8, False)],
-        "wall_time_s": 1.0,
+        "peers": [make_peer(), make_peer("Sobol 1024", "evosax", 0.8, False)],
     }
 
 
-def _peer(method, peer, speedup, met):
+def make_peer(method="grid 729", peer="scipy.optimize.brute", speedup=7.0, met=True):
+    """A row of a peer beside pgjax's method of the same budget."""
     times = {"time_per_decision_s": 1e-3, "peer_time_per_decision_s": 1e-3 * speedup, "speedup": speedup}
     regrets = {"normalized_regret_median": 1e-3, "peer_normalized_regret_median": 2e-3}
     names = {"method": method, "peer": peer, "problem": "six_joint_arm", "batch_size": 1}

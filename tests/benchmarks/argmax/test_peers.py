@@ -6,11 +6,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from studies.argmax import peers as argmax_peers
-from studies.common.acting import tasks, ways
 
 import pgjax
 from pgjax import maximizers
+from studies.argmax import peers as argmax_peers
+from studies.common.acting import tasks, ways
 
 FIELDS = {
     "method", "peer", "problem", "batch_size", "time_per_decision_s", "peer_time_per_decision_s", "speedup",

@@ -2,12 +2,11 @@ import io
 
 import pytest
 from rich.console import Console
+
 from studies.argmax import report as argmax_report
 from studies.argmax.deadlines import DEADLINES_S
-
+from studies.common.acting.tasks import ARM
 from tests.benchmarks.argmax.made_results import make_result, make_row
-
-ARM = report.ARM
 
 
 def advise(rows, deadline_s=1e-3, batch_size=1):

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import pgjax
 from studies.argmax import settings as argmax_settings
 from studies.argmax import study as argmax
 from studies.argmax import tuning as argmax_tuning
@@ -11,9 +13,9 @@ from studies.argmax.settings import FAMILIES, FIXED, GRADIENT_COST, candidates
 from studies.common import results
 from studies.common.acting import cases as argmax_cases
 from studies.common.acting import measure, regret
-
-import pgjax
-from tests.benchmarks.runs import run_main
+from studies.common.command_line import CONSOLE
+from tests.benchmarks.argmax import made_results
+from tests.benchmarks.runs import run_study
 
 BOX = pgjax.Box([-1.0] * 3, [1.0] * 3)
 
@@ -122,100 +124,95 @@ def test_tuning_chooses_the_lowest_mean_logarithm():
     assert argmax_tuning.choose(tries) == {"CEM": {"32": "uneven"}}
 
 
-@pytest.mark.parametrize(
-    ("option", "values"),
-    [
-        ("--problem", ["seven_joint_arm"]),
-        ("--batch-sizes", ["0"]),
-        ("--budgets", ["33"]),
-        ("--methods", ["annealing"]),
-        ("--output", ["result.txt"]),
-    ],
-)
-def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(argmax, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(argmax, option, *values) == 2
-    assert option in capsys.readouterr().err
-
-
-def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
-    output = tmp_path / "result.json"
-    output.write_text("earlier")
-
-    def interrupted(options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(argmax, "run", interrupted)
-    assert run_main(argmax, "--output", output) == 130
-    assert output.read_text() == "earlier"
-    assert list(tmp_path.iterdir()) == [output]
-
-
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
     """A small run without a policy: its JSON and its output."""
     output = tmp_path_factory.mktemp("run") / "small.json"
     arguments = ("--problem", "six_joint_arm_step", "--methods", "coordinate zoom", "--budgets", "32")
     arguments += ("--batch-sizes", "16", "--output", output)
-    with pytest.MonkeyPatch.context() as monkeypatch, argmax.CONSOLE.capture() as capture:
+    with pytest.MonkeyPatch.context() as monkeypatch, CONSOLE.capture() as capture:
         monkeypatch.setattr(argmax, "TRAINING_STEPS", 0)
         monkeypatch.setattr(argmax, "LIMITS", argmax.LIMITS | {"min_time_s": 1e-3, "max_time_s": 0.01})
         monkeypatch.setattr(argmax.jax, "clear_caches", lambda: None)  # other tests go on
-        assert run_main(argmax, *arguments) == 0
+        assert run_study(argmax.STUDY, *arguments) == 0
     return results.read_json(output), output, capture.get()
 
 
-def test_an_update_replaces_its_own_rows_alone(small_run, tmp_path, monkeypatch):
+def updated(output, monkeypatch, rows, problem="six_joint_arm_step"):
+    """The result of an update in which a problem has these rows."""
+    monkeypatch.setattr(argmax, "rows_of_problem", lambda *_: iter([rows]))
+    with CONSOLE.capture():
+        assert run_study(argmax.STUDY, "--update", "--problem", problem, "--output", output) == 0
+    return results.read_json(output)
+
+
+def measured_anew(row, **changes):
+    """A row as it comes out of a run: without what `Results` adds."""
+    return {name: value for name, value in (row | changes).items() if name not in ("run", "seed")}
+
+
+def test_an_update_replaces_its_own_rows_alone_and_says_which_are_its_own(small_run, tmp_path, monkeypatch):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
     results.write_json(output, earlier)
-    about = earlier["problems"]["six_joint_arm_step"]
     tuned = next(row for row in earlier["rows"] if row["setting"] == "tuned")
-    new = tuned | {"method": "tuned anew", "normalized_regret": None}
-    monkeypatch.setattr(argmax, "run_problem", lambda *_: (about, [new]))
-    result = argmax.run(argmax.Options(problem=("six_joint_arm_step",), update=True, output=output))
-    assert [row for row in result["rows"] if row != new] == [row for row in earlier["rows"] if row != tuned]
-    assert [row["method"] for row in results.read_json(output)["rows"]] == [
-        row["method"] for row in result["rows"]
-    ]
-    assert result["wall_time_s"] > earlier["wall_time_s"]
+    new = measured_anew(tuned, method="tuned anew", regret_states=None, normalized_regret=None)
+    result = updated(output, monkeypatch, [new])
+    methods = {row["method"]: row["run"] for row in result["rows"]}
+    kept = {row["method"]: 0 for row in earlier["rows"] if row["method"] != tuned["method"]}
+    assert methods == kept | {"tuned anew": 1}
+    assert len(result["runs"]) == 2
+    assert result["runs"][0] == earlier["runs"][0]
+
+
+def test_an_update_of_peers_alone_keeps_the_gemm_rate(small_run, tmp_path, monkeypatch):
+    earlier, _, _ = small_run
+    output = tmp_path / "result.json"
+    results.write_json(output, earlier)
+    monkeypatch.setattr(argmax, "peer_rows", lambda *_: [made_results.make_peer()])
+    result = updated(output, monkeypatch, [])
+    assert result["gemm"] == earlier["gemm"]
+    assert [peer["run"] for peer in result["peers"]] == [1]
 
 
 def test_rows_of_a_batch_of_one_take_the_regrets_of_an_earlier_run(small_run, tmp_path, monkeypatch):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
     results.write_json(output, earlier)
-    one = earlier["rows"][0] | {"batch_size": 1} | dict.fromkeys(measure.EMPTY)
-    monkeypatch.setattr(argmax, "run_problem", lambda *_: (earlier["problems"]["six_joint_arm_step"], [one]))
-    result = argmax.run(argmax.Options(problem=("six_joint_arm_step",), update=True, output=output))
+    one = measured_anew(earlier["rows"][0], batch_size=1, **dict.fromkeys(measure.EMPTY))
+    result = updated(output, monkeypatch, [one])
     found = next(row for row in result["rows"] if row["batch_size"] == 1)
     assert found["normalized_regret"] == earlier["rows"][0]["normalized_regret"] is not None
 
 
-def test_an_interrupted_run_keeps_the_problems_that_are_done(small_run, tmp_path, monkeypatch):
+def test_an_update_goes_on_with_what_an_interrupted_one_left(small_run, tmp_path, monkeypatch):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
-    done = iter([(earlier["problems"]["six_joint_arm_step"], earlier["rows"])])
+    rows = [measured_anew(row) for row in earlier["rows"]]
 
-    def run_problem(*_):
-        if (found := next(done, None)) is None:
+    def rows_of_problem(options, case, *_):
+        if case.task.name == "six_joint_arm_tracking":
             raise KeyboardInterrupt
-        return found
+        yield rows
 
-    monkeypatch.setattr(argmax, "run_problem", run_problem)
+    monkeypatch.setattr(argmax, "rows_of_problem", rows_of_problem)
     names = ("six_joint_arm_step", "six_joint_arm_tracking")
-    with argmax.CONSOLE.capture() as capture:
-        assert run_main(argmax, "--problem", *names, "--output", output) == 130
-    assert output.name in capture.get()
-    assert set(results.read_json(output)["problems"]) == {"six_joint_arm_step"}
-    assert len(list(tmp_path.glob("*.png"))) == 3
+    arguments = ("--problem", *names, "--methods", "coordinate zoom", "--batch-sizes", "16", "--output", output)
+    with CONSOLE.capture() as capture:
+        assert run_study(argmax.STUDY, *arguments) == 130
+    assert "partial" in capture.get()
+    assert not output.exists()
+    other = [row | {"problem": "six_joint_arm_tracking"} for row in rows]
+    result = updated(output, monkeypatch, other, problem="six_joint_arm_tracking")
+    assert {row["problem"]: row["run"] for row in result["rows"]} == dict(zip(names, (0, 1), strict=True))
+    assert set(result["problems"]) == set(names)
+    assert not results.partial_of(output).exists()
 
 
 def test_results_of_two_machines_are_not_mixed(small_run, tmp_path):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"
-    results.write_json(output, earlier | {"machine": earlier["machine"] | {"cpu": "another"}})
+    results.write_json(output, earlier | {"runs": [earlier["runs"][0] | {"cpu": "another"}]})
     argmax.Options(output=output).check()
     with pytest.raises(ValueError, match=r"^--update: expected cpu another"):
         argmax.Options(update=True, output=output).check()
@@ -232,22 +229,6 @@ def test_what_is_no_result_is_not_updated(text, tmp_path):
 def test_rows_of_full_and_short_runs_are_not_mixed(small_run):
     with pytest.raises(ValueError, match=r"^--update: expected no --full"):
         argmax.Options(full=True, update=True, output=small_run[1]).check()
-
-
-@pytest.mark.parametrize(
-    ("option", "values"),
-    [
-        ("--families", ["annealing"]),
-        ("--budgets", ["33"]),
-        ("--problems", ["seven_joint_arm"]),
-        ("--training-steps", ["0"]),
-        ("--output", ["result.txt"]),
-    ],
-)
-def test_bad_options_of_tuning_are_refused_by_name(option, values, monkeypatch, capsys):
-    monkeypatch.setattr(argmax_tuning, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(argmax_tuning, option, *values) == 2
-    assert option in capsys.readouterr().err
 
 
 def test_tuning_does_not_write_over_another_benchmarks_result(tmp_path):

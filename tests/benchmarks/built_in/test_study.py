@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import pgjax
+from studies.built_in import fitting
 from studies.built_in import study as built_in
 from studies.common import results
 from studies.common.acting import learned, tasks
-
-import pgjax
-from tests.benchmarks.runs import run_main
+from studies.common.command_line import CONSOLE
+from tests.benchmarks.runs import run_study
 
 CRITICS = ("quadratic", "control points", "factored, 11 bins")
 SEARCHES = ("Sobol 128", "CEM 2x64/6")  # which compile fast
@@ -33,19 +35,20 @@ def small_run(tmp_path_factory):
 
     def regret(task, actions, scale):
         judged.append((task, actions, scale))
-        return regret.regret(task, actions, scale)
+        return judge(task, actions, scale)
 
     def make_critics(*arguments):
         """All but one of the two that differ in the number of bins alone."""
         return {name: critic for name, critic in make_all(*arguments).items() if name in (*CRITICS, "plain")}
 
-    make_all = built_in.make_critics
+    make_all, judge = built_in.make_critics, built_in.regret
     arguments = ("--steps", "400", "--hidden-sizes", "8", "--batch-sizes", *SIZES, "--output", output)
-    with pytest.MonkeyPatch.context() as monkeypatch, built_in.CONSOLE.capture() as capture:
+    with pytest.MonkeyPatch.context() as monkeypatch, CONSOLE.capture() as capture:
         for name, value in (SMALL | {"regret": regret, "make_critics": make_critics}).items():
-            monkeypatch.setattr(built_in, name, value)
+            for module in (built_in, fitting):
+                monkeypatch.setattr(module, name, value, raising=False)
         monkeypatch.setattr(learned, "TRAINING_TARGETS", 4096)
-        assert run_main(built_in, *arguments) == 0
+        assert run_study(built_in.STUDY, *arguments) == 0
     return results.read_json(output), judged, output, capture.get()
 
 
@@ -106,7 +109,7 @@ def task():
 
 
 def test_critics_have_one_torso_and_differ_in_their_heads(task):
-    critics = built_in.make_critics(task.box, (8, 4))
+    critics = fitting.make_critics(task.box, (8, 4))
     assert set(critics) == {*CRITICS, "factored, 2 bins", "plain"}
     assert {critic.hidden_sizes for critic in critics.values()} == {(8, 4)}
     assert (critics["factored, 2 bins"].num_bins, critics["factored, 11 bins"].num_bins) == (2, 11)
@@ -114,55 +117,24 @@ def test_critics_have_one_torso_and_differ_in_their_heads(task):
 
 def test_the_quality_of_a_fit_is_one_for_the_arm_itself_and_less_with_an_error(task, monkeypatch, key):
     for name in ("NUM_FIT_STATES", "NUM_FIT_ACTIONS"):
-        monkeypatch.setattr(built_in, name, SMALL[name])
+        monkeypatch.setattr(fitting, name, SMALL[name])
 
     class Arm:
         def apply(self, params, state, action):
             return task.objective((), state, action) + params
 
     for error, expected in ((0.0, 1.0), (1.0, None)):
-        quality = built_in.fit_quality(Arm(), jnp.float32(error), task, jax.random.clone(key))
+        quality = fitting.fit_quality(Arm(), jnp.float32(error), task, jax.random.clone(key))
         for r_squared in quality.values():
             assert r_squared == pytest.approx(1.0, abs=1e-6) if expected else r_squared < 0.99
 
 
 def test_actions_near_a_solution_are_near_and_in_the_box(task, key):
     solutions = jnp.asarray(task.problem.best_action, jnp.float32)
-    near = built_in.near_solution(key, solutions, task.box)
+    near = fitting.near_solution(key, solutions, task.box)
     low, high = (bound.astype(np.float32) for bound in (task.box.low, task.box.high))
     assert np.all((np.asarray(near) >= low) & (np.asarray(near) <= high))
-    assert 0.8 * built_in.NEAR_STD_RAD < np.std(near - solutions) < 1.1 * built_in.NEAR_STD_RAD
-
-
-@pytest.mark.parametrize(
-    ("option", "values"),
-    [
-        ("--steps", ["0"]),
-        ("--hidden-sizes", ["0"]),
-        ("--hidden-sizes", []),
-        ("--batch-sizes", ["8", "0"]),
-        ("--seed", ["-1"]),
-        ("--output", ["result.txt"]),
-    ],
-)
-def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(built_in, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(built_in, option, *values) == 2
-    assert option in capsys.readouterr().err
-
-
-def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
-    output = tmp_path / "result.json"
-    output.write_text("earlier")
-
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(built_in.methods, "make_task", interrupted)
-    assert run_main(built_in, "--output", output) == 130
-    assert output.read_text() == "earlier"
-    assert list(tmp_path.iterdir()) == [output]
+    assert 0.8 * fitting.NEAR_STD_RAD < np.std(near - solutions) < 1.1 * fitting.NEAR_STD_RAD
 
 
 def test_an_overestimate_is_the_critics_value_less_the_true_one(task):

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from studies.certified import plots as certified_plots
-from studies.certified import study as certified
-from studies.common import results
 
 from pgjax import problems
-from tests.benchmarks.runs import run_main
+from studies.certified import plots as certified_plots
+from studies.certified import search
+from studies.certified import study as certified
+from studies.common import results
+from studies.common.command_line import CONSOLE
+from tests.benchmarks.runs import run_study
 
 CRITIC = "relu_2x32_late"
 GAP = 5e-3
@@ -21,9 +23,9 @@ SMALL += ("--boxes-per-step", "256")
 def small_run(tmp_path_factory):
     """The result of a small run, where it was written and what was printed."""
     output = tmp_path_factory.mktemp("run") / "small.json"
-    with pytest.MonkeyPatch.context() as monkeypatch, certified.CONSOLE.capture() as capture:
-        monkeypatch.setattr(certified, "CAPACITY", 1 << 14)
-        assert run_main(certified, *SMALL, "--output", output) == 0
+    with pytest.MonkeyPatch.context() as monkeypatch, CONSOLE.capture() as capture:
+        monkeypatch.setattr(search, "CAPACITY", 1 << 14)
+        assert run_study(certified.STUDY, *SMALL, "--output", output) == 0
     return results.read_json(output), output, capture.get()
 
 
@@ -90,11 +92,11 @@ def test_checkpoints_improve_and_their_numbers_fit_together(small_run):
 
 def test_what_is_closed_is_proven_and_what_is_open_took_its_time(small_run):
     result, _, _ = small_run
-    assert result["settings"]["gap"] == GAP
+    assert result["runs"][0]["settings"]["gap"] == GAP
     for row in result["rows"]:
         last = row["checkpoints"][-1]
         assert row["closed"] == (last["gap"] <= GAP * 1.001)
-        assert row["closed"] or last["time_s"] >= result["settings"]["time_limit_s"]
+        assert row["closed"] or last["time_s"] >= result["runs"][0]["settings"]["time_limit_s"]
         assert row["lost_bound"] <= last["upper_bound"] + 1e-9
     closed = {row["center"]: row["closed"] for row in result["rows"]}
     assert closed["random"]  # few of its units switch
@@ -124,39 +126,3 @@ def test_the_figure_has_a_panel_a_critic(small_run, tmp_path):
     assert {text.get_text() for text in figure.axes[0].texts} == {f"{gap:.2g}" for gap in open_ends}
     with pytest.raises(ValueError, match="at least one row"):
         certified_plots.draw_result(result | {"rows": []})
-
-
-@pytest.mark.parametrize(
-    ("option", "values"),
-    [
-        ("--critics", ["relu_2x33_late"]),
-        ("--critics", []),
-        ("--half-widths", ["1.5"]),
-        ("--half-widths", []),
-        ("--num-random", ["-1"]),
-        ("--state", ["64"]),
-        ("--time-limit-s", ["0"]),
-        ("--gap", ["-1"]),
-        ("--boxes-per-step", ["1"]),
-        ("--output", ["result.txt"]),
-    ],
-)
-def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(certified, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(certified, option, *values) == 2
-    assert option in capsys.readouterr().err
-
-
-def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
-    output = tmp_path / "result.json"
-    output.write_text("earlier")
-
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(certified, "make_search", interrupted)
-    assert run_main(certified, "--output", output) == 130
-    assert output.read_text() == "earlier"
-    assert list(tmp_path.iterdir()) == [output]
-    assert not jax.config.jax_enable_x64

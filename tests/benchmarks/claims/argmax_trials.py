@@ -4,11 +4,11 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
+
+import pgjax
 from studies.claims.argmax import arm
 from studies.common import timing
 from studies.common.acting import tasks
-
-import pgjax
 
 ZOOM = next(search for search in arm.SEARCHES if search.name.startswith("zoom"))  # exact where Q is separable
 SEARCH_TIMES_S = {arm.GRID.name: 1e-3, arm.RANDOM.name: 2e-3, ZOOM.name: 5e-3}  # the good one is slowest

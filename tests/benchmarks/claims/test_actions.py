@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from scipy import special, stats
+
 from studies.claims.actions import measure as actions
 from studies.claims.actions import plots as claims_actions_plots
-from studies.claims.rows import Statement
-from studies.common import results, timing
+from studies.common import results
+from studies.common.timing import Timing
+from tests.benchmarks.runs import judged_run
 
 NUM_ROUNDS, NUM_SAMPLES = 4, 20_000
 FLAT_WAYS = (actions.ARGMAX, actions.SOFTMAX)
@@ -36,8 +38,9 @@ def made_up_times():
 
 def judged(times):
     """The rows by statement."""
-    result = actions.judged(times, actions.num_parameters())
-    return dict(zip(actions.STATEMENTS, result["rows"], strict=True))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(actions, "measure_times", lambda seed: times)
+        return judged_run(actions, num_seeds=2, seed=0)[0]
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,6 @@ def small_ways():
 
 def test_statements_are_there_before_the_run():
     statements = actions.STATEMENTS
-    assert all(isinstance(statement, Statement) for statement in statements.values())
-    assert len({statement[:2] for statement in statements.values()}) == len(statements)
-    assert all(statement.low > -np.inf or statement.high < np.inf for statement in statements.values())
     said = [name for (name, _), statement in statements.items() if statement.says == "chapter"]
     assert said == ["chapter", "chapter"]
     for key, row in judged(made_up_times()).items():
@@ -67,7 +67,7 @@ def test_bins_are_the_fewest_that_make_enough_actions():
         assert actions.bins(count) ** 6 >= count > (actions.bins(count) - 1) ** 6
 
 
-def test_last_layers_have_so_many_parameters():
+def test_last_layers_have_so_many_parameters(monkeypatch):
     """Weights and biases of 64 features; the Gaussian's spread is a number for each dimension."""
     found = {("parameters " + name, 0): number for name, number in actions.num_parameters().items()}
     assert found == {(name, 0): number for name, number in EXACT.items()}
@@ -75,8 +75,10 @@ def test_last_layers_have_so_many_parameters():
         assert actions.STATEMENTS[key].exact == number
     rows = judged(made_up_times())
     assert {rows[key]["verdict"] for key in found} == {"holds"}
-    wrong = actions.judged(made_up_times(), actions.num_parameters() | {actions.FACTORED: 3_901})["rows"]
-    assert [row["condition"] for row in wrong if row["verdict"] == "contradicted"] == [actions.FACTORED]
+    wrong = actions.num_parameters() | {actions.FACTORED: 3_901}
+    monkeypatch.setattr(actions, "num_parameters", lambda: wrong)
+    rows = judged(made_up_times())
+    assert [row["condition"] for row in rows.values() if row["verdict"] == "contradicted"] == [actions.FACTORED]
 
 
 def test_every_row_is_what_its_statement_says(rng):
@@ -158,9 +160,9 @@ def test_the_time_of_each_call_is_divided_among_its_decisions(monkeypatch):
     def time_interleaved(calls, **limits):
         assert limits == actions.LIMITS
         rounds.append(calls)
-        return {name: timing.Timing.of([len(rounds) + 10.0 * i]) for i, name in enumerate(calls)}
+        return {name: Timing.of([len(rounds) + 10.0 * i]) for i, name in enumerate(calls)}
 
-    monkeypatch.setattr(timing, "time_interleaved", time_interleaved)
+    monkeypatch.setattr(actions, "time_interleaved", time_interleaved)
     times = actions.measure_times(0)
     expected = {(way, count, size) for way in actions.WAYS for count, size in ((10, 1), (100, 1), (10, 16))}
     assert set(times) == expected
@@ -332,15 +334,15 @@ def test_random_parameters_have_the_shapes_of_a_networks_own():
 def test_measure_judges_the_times_of_its_seed(monkeypatch):
     seeds = []
     monkeypatch.setattr(actions, "measure_times", lambda seed: seeds.append(seed) or made_up_times())
-    result = actions.measure(num_seeds=2, seed=7)
+    rows = list(judged_run(actions, num_seeds=2, seed=7)[0].values())
     assert seeds == [7]
-    assert [row["value"] for row in result["rows"][-3:]] == list(EXACT.values())
-    assert {row["verdict"] for row in result["rows"]} == {"holds"}
+    assert [row["value"] for row in rows[-3:]] == list(EXACT.values())
+    assert {row["verdict"] for row in rows} == {"holds"}
 
 
 def test_the_figure_has_a_panel_a_batch_size_and_a_line_a_way(rng, tmp_path):
     times = {key: time_s * rng.uniform(0.8, 1.2, NUM_ROUNDS) for key, time_s in made_up_times().items()}
-    results.write_json(tmp_path / "f.json", actions.judged(times, actions.num_parameters()))
+    results.write_json(tmp_path / "f.json", {"figure": actions.figure_data(times), "rows": []})
     figure = claims_actions_plots.draw(results.read_json(tmp_path / "f.json"))
     assert [panel.get_title() for panel in figure.axes] == ["batch of 1", "batch of 16"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(actions.WAYS)

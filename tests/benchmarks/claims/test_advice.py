@@ -3,7 +3,8 @@
 import math
 
 import pytest
-import readme
+
+from studies import reports
 from studies.claims.advice import BOTH, NONE, NOT_MEASURED, RULES, advice, contradictions
 from studies.claims.comparison import statements as said
 from studies.claims.comparison.statements import COMPARISONS, POLICY, STATEMENTS, VALUE
@@ -82,7 +83,7 @@ def test_what_is_not_measured_or_not_a_number_takes_no_side():
 
 
 def test_the_published_advice_is_what_the_published_rows_support():
-    result = results.read_json(readme.RESULTS / "claims_cpu.json")
+    result = results.read_json(reports.committed()["claims"])
     rows = [row for row in result["rows"] if row["claim"] == "g"]
     assert len(result["advice"]) == len(RULES)
     assert contradictions(result["advice"], rows) == []

@@ -5,13 +5,13 @@ import math
 import jax
 import numpy as np
 import pytest
+
+from pgjax import environments as envs
 from studies.claims.aliasing import learners as claims_aliasing_learners
 from studies.claims.aliasing import measure as claims_aliasing
 from studies.claims.aliasing import plots as claims_aliasing_plots
-from studies.claims.rows import Statement
 from studies.common import results
-
-from pgjax import environments as envs
+from tests.benchmarks.runs import judged_run
 
 NORTH, EAST, SOUTH, WEST = range(4)
 NUM_SEEDS = 4
@@ -20,9 +20,7 @@ NUM_SEEDS = 4
 @pytest.fixture(scope="module")
 def small_run():
     """A run of few seeds; returns its rows by statement, and the figure's data."""
-    result = claims_aliasing.measure(num_seeds=NUM_SEEDS, seed=0)
-    assert not jax.config.jax_enable_x64
-    return dict(zip(claims_aliasing.STATEMENTS, result["rows"], strict=True)), result["figure"]
+    return judged_run(claims_aliasing, num_seeds=NUM_SEEDS, seed=0)
 
 
 def by_hand(policy, discount, *, skull=-10.0, limit=None):
@@ -49,13 +47,6 @@ def toward(grey_west, grey_east):
     """East, grey, south, grey, west; the grey cells' probabilities of east may differ."""
     grey = [[0, east, 0, 1 - east] for east in (grey_west, grey_east)]
     return np.array([[0, 1, 0, 0], grey[0], [0, 0, 1, 0], grey[1], [0, 0, 0, 1]])
-
-
-def test_statements_are_there_before_the_run():
-    statements = claims_aliasing.STATEMENTS.values()
-    assert all(isinstance(statement, Statement) for statement in statements)
-    assert len({statement[:2] for statement in statements}) == len(statements)
-    assert all(statement.low > -np.inf or statement.high < np.inf for statement in statements)
 
 
 def test_what_the_chapter_leaves_out_contradicts_it_and_all_else_holds(small_run):

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, special
+
+from pgjax import maximizers
 from studies.claims.argmax import arm
 from studies.claims.argmax import measure as claims_argmax
 from studies.claims.argmax import plots as claims_argmax_plots
-from studies.claims.rows import Statement
-from studies.common import results, timing
-
-from pgjax import maximizers
+from studies.common import results
 from tests.benchmarks.claims.argmax_trials import SEARCH_TIMES_S, TIMES_S, ZOOM, quadratic_trial, rising
+from tests.benchmarks.runs import judged_run
 
 NUM_SEEDS, NUM_STATES, CEM_STATES, DIMS = 4, 32, 512, (3, 6)
 STATEMENTS = {  # of a run in these dimensions alone
@@ -39,10 +39,7 @@ def in_the_place_of_the_arm(key, key_tuning, num_seeds):
 @pytest.fixture(scope="module")
 def small_run():
     """A run from few seeds and states, its times made up; returns its rows by statement, and the figure's data."""
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        jax.debug_key_reuse(False),  # searches and rounds share their noise
-    ):
+    with pytest.MonkeyPatch.context() as monkeypatch:
         few = {d: draws._replace(num_states=8) for d, draws in claims_argmax.DRAWS.items() if d in DIMS}
         monkeypatch.setattr(claims_argmax, "DRAWS", few)
         monkeypatch.setattr(claims_argmax, "STATEMENTS", STATEMENTS)
@@ -55,10 +52,8 @@ def small_run():
         monkeypatch.setattr(arm, "critic_trial", lambda: quadratic_trial(targets, np.ones(6), 4))
         for name, value in EFFORT.items():
             monkeypatch.setattr(arm, name.upper(), value)
-        monkeypatch.setattr(timing, "time_interleaved", rising())
-        result = claims_argmax.measure(num_seeds=NUM_SEEDS, seed=3)
-    assert not jax.config.jax_enable_x64
-    return dict(zip(STATEMENTS, result["rows"], strict=True)), result["figure"]
+        monkeypatch.setattr(arm, "time_interleaved", rising())
+        return judged_run(claims_argmax, num_seeds=NUM_SEEDS, seed=3)
 
 
 def exact_moments(num_dims, num_samples, powers=(1, 2)):
@@ -79,9 +74,6 @@ def assert_within_5_sigma(found, mean, square, count):
 
 def test_statements_are_there_before_the_run(small_run):
     statements = claims_argmax.STATEMENTS
-    assert all(isinstance(statement, Statement) for statement in statements.values())
-    assert len({statement[:2] for statement in statements.values()}) == len(statements)
-    assert all(statement.low > -np.inf or statement.high < np.inf for statement in statements.values())
     assert [name for name, statement in statements.items() if statement.says == "chapter"] == ["arm time"]
     assert arm.STATEMENTS.items() <= statements.items()
     for name, row in small_run[0].items():

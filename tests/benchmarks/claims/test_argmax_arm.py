@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from studies.claims.argmax import arm
-from studies.common import timing
 
 from pgjax.problems.arm import tool_pose
+from studies.claims.argmax import arm
 from tests.benchmarks.claims.argmax_trials import TIMES_S, ZOOM, quadratic_trial, rising
 
 
@@ -161,7 +160,7 @@ def test_what_was_compiled_side_by_side_is_not_compiled_again(caplog):
 
 
 def test_every_round_gives_each_call_a_time(monkeypatch):
-    monkeypatch.setattr(timing, "time_interleaved", rising())
+    monkeypatch.setattr(arm, "time_interleaved", rising())
     times = arm.times_in_rounds({"arm": None, "sample": None}, 4)
     assert list(times) == ["arm", "sample"]
     for name, of_rounds in times.items():

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from pgjax import environments
 from studies.claims.comparison import bandit as bandits
 from studies.claims.comparison import design as designs
 from studies.claims.comparison import learners
@@ -11,8 +13,7 @@ from studies.claims.comparison import measure as claims_comparison
 from studies.claims.comparison import plots as claims_comparison_plots
 from studies.claims.comparison import statements as said
 from studies.claims.comparison.statements import STATEMENTS
-
-from pgjax import environments
+from studies.claims.rows import judged
 
 NUM_SEEDS, SEED = 4, 1
 GAMMA = learners.DISCOUNT
@@ -29,7 +30,7 @@ def claim():
         patch.setattr(claims_comparison, "NUM_TIMINGS", 3)
         before = dict(STATEMENTS)
         with jax.debug_key_reuse(False):  # what is timed is the same call; learners run in threads of their own
-            measured = claims_comparison.measure(num_seeds=NUM_SEEDS, seed=SEED)
+            measured = judged(STATEMENTS, claims_comparison.measure(num_seeds=NUM_SEEDS, seed=SEED))
         assert before == STATEMENTS
     for compiled in (designs._train, designs._exact_values, bandits.pull_all_seeds):
         compiled.clear_cache()  # of these sizes

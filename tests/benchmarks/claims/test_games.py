@@ -3,24 +3,16 @@
 import jax
 import numpy as np
 import pytest
+
 from studies.claims.games import measure as claims_games
 from studies.claims.games import plots as claims_games_plots
-from studies.claims.rows import Statement
+from tests.benchmarks.runs import judged_run
 
 
 @pytest.fixture(scope="module")
 def small_run():
     """A run from few starts; returns its rows by statement, and the figure's data."""
-    result = claims_games.measure(num_seeds=4, seed=0)
-    assert not jax.config.jax_enable_x64
-    return dict(zip(claims_games.STATEMENTS, result["rows"], strict=True)), result["figure"]
-
-
-def test_statements_are_there_before_the_run():
-    statements = claims_games.STATEMENTS.values()
-    assert all(isinstance(statement, Statement) for statement in statements)
-    assert len({statement[:2] for statement in statements}) == len(statements)
-    assert all(statement.low > -np.inf or statement.high < np.inf for statement in statements)
+    return judged_run(claims_games, num_seeds=4, seed=0)
 
 
 def test_the_rest_holds_but_not_that_plain_policy_gradient_finds_the_equilibrium(small_run):

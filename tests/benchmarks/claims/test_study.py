@@ -1,17 +1,17 @@
-"""The claims' command: options, what is written, the table for the README. The claims have tests of their own."""
+"""The claims' command: what is written and when, the tables. The claims have tests of their own."""
 
 import math
-import sys
 
 import pytest
-import readme
 from matplotlib.figure import Figure
-from studies.claims import plots as claims_plots
-from studies.claims import study as claims
-from studies.claims.rows import Statement, exactly, judge
-from studies.common import results
 
-from tests.benchmarks.runs import run_main
+from studies import reports
+from studies.claims import report
+from studies.claims import study as claims
+from studies.claims.rows import Statement, exactly, judge, judged
+from studies.common import results
+from studies.common.command_line import CONSOLE
+from tests.benchmarks.runs import run_study
 
 STATEMENTS = {
     "chapter": Statement("a policy", "cost", high=1.0, says="chapter"),
@@ -20,34 +20,49 @@ STATEMENTS = {
 }
 
 
-def measure(*, num_seeds, seed):
-    """Three rows, one of each kind; the chapter's is contradicted."""
-    assert (num_seeds, seed) == (4, 7)
-    values = {"chapter": [2.0] * num_seeds, "condition": [0.4, 0.6, 0.7, 0.8], "exact": [0.0, 0.05]}
-    rows = [judge(STATEMENTS[name], values[name], over="cases") for name in STATEMENTS]
-    return {"rows": rows, "figure": {"drawn": seed}}
+class Module:
+    """A claim that measures at once: three statements, one of each kind; the chapter's is contradicted."""
+
+    STATEMENTS = STATEMENTS
+
+    @staticmethod
+    def measure(*, num_seeds, seed):
+        assert (num_seeds, seed) == (4, 7)
+        yield "cases", {"condition": [0.4, 0.6, 0.7, 0.8], "of no statement": [1.0]}
+        yield "cases", {"chapter": [2.0] * num_seeds, "exact": [0.0, 0.05]}
+        return {"drawn": seed}
+
+
+class Interrupted(Module):
+    """One that is interrupted after its first rows."""
+
+    @staticmethod
+    def measure(**_):
+        yield "cases", {"condition": [0.4, 0.6]}
+        raise KeyboardInterrupt
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Run the command with claims that measure at once; returns its status, JSON and text."""
-    monkeypatch.setattr(claims, "CLAIMS", {letter: (f"claim {letter}", measure) for letter in claims.CLAIMS})
-    entry = {"rule": "where it pays", "side": "policy-based", "chapter": "value-based"}
-    advice = [entry | {"row": "cost: 2 (1 to 3)"}]
-    monkeypatch.setattr(claims.claims_advice, "advice", lambda rows: advice if len(rows) == 3 else [])
     drawn = []
 
     def draw(claim):
         drawn.append((claim["figure"], [row["claim"] for row in claim["rows"]]))
         return Figure()
 
-    monkeypatch.setattr(claims_plots, "DRAW", dict.fromkeys(claims.CLAIMS, draw))
+    claims_at_once = {letter: claims.Claim(f"claim {letter}", Module, draw) for letter in claims.CLAIMS}
+    monkeypatch.setattr(claims, "CLAIMS", claims_at_once)
+    entry = {"rule": "where it pays", "side": "policy-based", "chapter": "value-based"}
+    advice = [entry | {"row": "cost: 2 (1 to 3)"}]
+    monkeypatch.setattr(claims, "advice", lambda rows: advice if len(rows) == 3 else [])
 
     def run(*arguments):
         output = tmp_path / "claims.json"
-        with claims.CONSOLE.capture() as capture:
-            status = run_main(claims, *arguments, "--num-seeds", 4, "--seed", 7, "--output", output)
-        return status, results.read_json(output), capture.get(), drawn
+        with CONSOLE.capture() as capture:
+            status = run_study(claims.STUDY, *arguments, "--num-seeds", 4, "--seed", 7, "--output", output)
+        written = output if output.exists() else results.partial_of(output)
+        return status, results.read_json(written), capture.get(), drawn
 
     return run
 
@@ -56,6 +71,7 @@ def test_all_claims_are_measured_in_order_and_drawn(run, tmp_path):
     status, result, printed, drawn = run()
     assert status == 0
     assert [row["claim"] for row in result["rows"]] == [letter for letter in "abcdefg" for _ in range(3)]
+    assert [row["condition"] for row in result["rows"][:3]] == [said.condition for said in STATEMENTS.values()]
     assert drawn == [({"drawn": 7}, [letter] * 3) for letter in "abcdefg"]
     names = {"claims.json", *(f"claims_{letter}.png" for letter in "abcdefg")}
     assert {path.name for path in tmp_path.iterdir()} == names
@@ -63,18 +79,20 @@ def test_all_claims_are_measured_in_order_and_drawn(run, tmp_path):
     assert "where it pays: policy-based (cost: 2 (1 to 3))" in printed
 
 
-def test_an_interrupted_run_keeps_the_claims_that_it_has_measured(run, monkeypatch, tmp_path):
-    def interrupted(**_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(claims.CLAIMS, "b", ("claim b", interrupted))
-    status, result, printed, drawn = run()
+def test_an_interrupted_run_keeps_all_rows_that_were_judged(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(claims.CLAIMS, "b", claims.CLAIMS["b"]._replace(module=Interrupted))
+    status, result, printed, _ = run()
     assert status == 130
     assert list(result["claims"]) == ["a", "c", "d", "e"]
-    assert [letters[0] for _, letters in drawn] == ["a", "c", "d", "e"]
-    assert len(result["rows"]) == 12
-    assert "what was being measured is lost; wrote" in printed.replace("\n", " ")
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".png"}
+    assert sorted(row["claim"] for row in result["rows"]) == sorted([*"acde" * 3, "b"])
+    assert "13 rows are in" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["claims.partial.json"]
+    assert list(claims.figures(result)) == ["a", "c", "d", "e"]
+
+
+def test_a_statement_that_is_not_measured_is_named():
+    with pytest.raises(ValueError, match="chapter"):
+        judged(STATEMENTS, iter(()))
 
 
 @pytest.mark.parametrize(("asked", "measured"), [(("c",), "c"), (("h",), "g"), (("e", "b"), "be")])
@@ -86,7 +104,7 @@ def test_a_claim_alone(run, asked, measured):
 
 def test_rows_show_what_was_expected_and_the_verdict(run):
     _, result, printed, _ = run("--claim", "c")
-    assert [claims.cells(row) for row in result["rows"]] == [
+    assert [report.cells(row) for row in result["rows"]] == [
         ["a policy", "cost", "2", "", "≤ 1", "contradicted"],
         ["without memory", "loss", "0.65", "0.4 to 0.8", "≥ 0.5", "open"],
         ["uniform", "exploitability", "0.025", "0 to 0.05", "0", "holds"],
@@ -96,13 +114,13 @@ def test_rows_show_what_was_expected_and_the_verdict(run):
 
 def test_a_range_is_shown_by_both_ends():
     row = judge(Statement("here", "this", low=0.5, high=2.0), [1.0])
-    assert claims.expected_text(row) == "0.5 to 2"
-    assert claims.expected_text(row | {"expected": [-math.inf, 2.0]}) == "≤ 2"
+    assert report.expected_text(row) == "0.5 to 2"
+    assert report.expected_text(row | {"expected": [-math.inf, 2.0]}) == "≤ 2"
 
 
 def test_the_readmes_table_has_what_the_chapter_says_and_leaves_out(run):
     _, result, _, _ = run()
-    text = claims.markdown(result)
+    text = report.markdown(result)
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(lines) == (2 + 7) + (2 + 7) + (2 + 1)
     assert "| a | a policy | cost | 2 |  | ≤ 1 | contradicted |" in lines
@@ -110,29 +128,24 @@ def test_the_readmes_table_has_what_the_chapter_says_and_leaves_out(run):
     assert "| where it pays | policy-based | value-based | cost: 2 (1 to 3) |" in lines
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("--claim", "z"), ("--num-seeds", "1"), ("--seed", "-1"), ("--output", "result.txt")],
-)
-def test_bad_options_are_refused_by_name_before_anything_runs(option, value, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(claims, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(claims, option, value) == 2
-    assert option in capsys.readouterr().err
-
-
 def test_a_number_of_which_nothing_is_expected_is_shown_as_it_is(run, monkeypatch):
     cell = judge(Statement("a policy", "regret", says="cell"), [2.0])
-    assert claims.cells(cell) == ["a policy", "regret", "2", "", "", ""]
-    monkeypatch.setattr(claims, "CLAIMS", {"c": ("claim c", lambda **_: {"rows": [cell], "figure": {}})})
+    assert report.cells(cell) == ["a policy", "regret", "2", "", "", ""]
+    only = Module()
+    only.STATEMENTS = {"condition": Statement("a policy", "regret", says="cell")}
+    monkeypatch.setitem(claims.CLAIMS, "c", claims.CLAIMS["c"]._replace(module=only))
     _, result, printed, _ = run("--claim", "c")
     assert "regret" in printed
-    assert claims.counts(result["rows"], "c", "cell") == ""
+    assert report.counts(result["rows"], "c", "cell") == ""
 
 
 @pytest.mark.parametrize("letter", claims.CLAIMS)
-def test_every_statement_says_what_would_contradict_it_and_what_is_only_shown_says_nothing(letter):
-    for said in sys.modules[claims.CLAIMS[letter][1].__module__].STATEMENTS.values():
+def test_every_statement_is_one_of_a_kind_and_says_what_would_contradict_it(letter):
+    """What is only shown says nothing."""
+    statements = claims.CLAIMS[letter].module.STATEMENTS.values()
+    assert len({said[:2] for said in statements}) == len(statements)
+    for said in statements:
+        assert isinstance(said, Statement)
         if said.says == "cell":
             assert (said.low, said.high, said.exact) == (-math.inf, math.inf, None)
         else:
@@ -140,18 +153,15 @@ def test_every_statement_says_what_would_contradict_it_and_what_is_only_shown_sa
             assert math.isfinite(said.low) or math.isfinite(said.high) or said.low == said.high
 
 
-def test_every_claim_has_a_figure():
-    assert list(claims_plots.DRAW) == list(claims.CLAIMS)
-
-
 @pytest.mark.parametrize("letter", claims.CLAIMS)
 def test_the_published_verdicts_are_those_of_the_statements_and_of_the_raw_values(letter):
     """All of a claim's statements are measured, in seeds or cases that the JSON keeps, and none is older."""
-    module = sys.modules[claims.CLAIMS[letter][1].__module__]
-    result = results.read_json(readme.RESULTS / "claims_cpu.json")
+    module = claims.CLAIMS[letter].module
+    result = results.read_json(reports.committed()["claims"])
     rows = [row for row in result["rows"] if row["claim"] == letter]
     statements = {(said.condition, said.quantity): said for said in module.STATEMENTS.values()}
     assert [(row["condition"], row["quantity"]) for row in rows] == list(statements)
     for row, said in zip(rows, statements.values(), strict=True):
-        assert row == {"claim": letter} | judge(said, row["values"], over=row["over"])
+        of_run = {"run": row["run"], "seed": row["seed"], "claim": letter}
+        assert row == of_run | judge(said, row["values"], over=row["over"])
         assert len(row["values"]) >= {"cases": 1, "rounds": 8}.get(row["over"], 30)

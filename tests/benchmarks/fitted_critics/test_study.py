@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from studies.fitted_critics import brackets
-from studies.fitted_critics import study as fit_critics
 
 import pgjax
 from pgjax import problems
+from studies.fitted_critics import brackets
+from studies.fitted_critics import study as fit_critics
 
 
 @pytest.mark.parametrize("activation", [nn.relu, nn.tanh])

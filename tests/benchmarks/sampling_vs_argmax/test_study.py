@@ -1,56 +1,20 @@
 """The benchmark script: options, a small run as a user starts it, the committed result behind the README."""
 
 import json
-from pathlib import Path
 
 import pytest
+
 from studies.common import results
 from studies.common.acting import learned
 from studies.common.acting.tasks import PROBLEMS
 from studies.common.acting.ways import METHODS, POLICY_ROWS, SEARCHES
+from studies.common.command_line import CONSOLE
+from studies.common.provenance import BENCHMARKS
 from studies.sampling_vs_argmax import report
 from studies.sampling_vs_argmax import study as sampling_vs_argmax
+from tests.benchmarks.runs import run_study
 
-from tests.benchmarks.runs import run_main
-
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "cpu.json"
-
-
-@pytest.mark.parametrize(
-    ("option", "values"),
-    [
-        ("--problem", ["seven_joint_arm"]),
-        ("--batch-sizes", ["0"]),
-        ("--methods", ["CEM"]),
-        ("--output", ["result.txt"]),
-        ("--seed", ["-1"]),
-    ],
-)
-def test_bad_options_are_refused_by_name_before_anything_runs(option, values, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sampling_vs_argmax, "run", lambda options: pytest.fail("it ran"))
-    assert run_main(sampling_vs_argmax, option, *values) == 2
-    assert option in capsys.readouterr().err
-
-
-def test_an_output_folder_that_cannot_be_made_is_refused(monkeypatch, capsys, tmp_path):
-    (tmp_path / "file").write_text("")
-    assert run_main(sampling_vs_argmax, "--output", tmp_path / "file" / "result.json") == 2
-    assert "--output" in capsys.readouterr().err
-
-
-def test_an_interrupt_leaves_earlier_results_whole(monkeypatch, tmp_path):
-    output = tmp_path / "result.json"
-    output.write_text("earlier")
-
-    def interrupted(options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sampling_vs_argmax, "run", interrupted)
-    assert run_main(sampling_vs_argmax, "--output", output) == 130
-    assert output.read_text() == "earlier"
-    assert list(tmp_path.iterdir()) == [output]
+RESULT = BENCHMARKS / "results" / "sampling_vs_argmax_cpu.json"
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +23,11 @@ def small_run(tmp_path_factory):
     output = tmp_path_factory.mktemp("run") / "small.json"
     methods = ("Gaussian sample", "Gaussian mean", "categorical sample", "Sobol 128", "CEM 2x64/6")
     arguments = ("--problem", PROBLEMS[0], "--batch-sizes", "1", "64", "--methods", *methods, "--output", output)
-    with pytest.MonkeyPatch.context() as monkeypatch, sampling_vs_argmax.CONSOLE.capture() as capture:
+    with pytest.MonkeyPatch.context() as monkeypatch, CONSOLE.capture() as capture:
         monkeypatch.setattr(sampling_vs_argmax, "TRAINING_STEPS", 200)
         monkeypatch.setattr(sampling_vs_argmax, "LIMITS", {"min_time_s": 1e-3, "max_time_s": 0.01})
         monkeypatch.setattr(learned, "TRAINING_TARGETS", 4096)
-        assert run_main(sampling_vs_argmax, *arguments) == 0
+        assert run_study(sampling_vs_argmax.STUDY, *arguments) == 0
     return methods, output, capture.get()
 
 
@@ -86,7 +50,8 @@ def test_a_run_writes_json_and_two_figures_and_says_so(small_run):
     _, output, text = small_run
     names = {path.name for path in output.parent.iterdir()}
     assert names == {"small.json", "small_pareto.png", "small_scaling.png"}
-    assert json.loads(output.read_text())["settings"]["seed"] == 0
+    (run,) = json.loads(output.read_text())["runs"]
+    assert run["settings"]["seed"] == run["seed"] == 0
     answer = results.read_json(output)["answer"]
     assert " ".join(answer.split()) in " ".join(text.split())
     assert "small_pareto.png" in text
@@ -95,7 +60,7 @@ def test_a_run_writes_json_and_two_figures_and_says_so(small_run):
 def test_the_answer_weighs_the_cheapest_and_the_best_search_against_the_policy():
     def row(method, family, time_s, regret):
         return {
-            "problem": report.ARM, "method": method, "family": family, "batch_size": 8, "skipped": None,
+            "problem": PROBLEMS[0], "method": method, "family": family, "batch_size": 8, "skipped": None,
             "time_per_decision_s": time_s, "normalized_regret": {"median": regret},
         }  # fmt: skip
 
@@ -121,4 +86,4 @@ def test_the_committed_result_is_whole():
     assert by_default <= {row["method"] for row in result["rows"]} <= set(METHODS)
     assert {row["batch_size"] for row in result["rows"]} == {1, 256, 4096}
     assert all(row["bound_violations"] in (0, None) for row in result["rows"])
-    assert result["machine"]["git_dirty"] is False
+    assert [run["git_dirty"] for run in result["runs"]] == [False]

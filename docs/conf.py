@@ -1,0 +1,62 @@
+"""Sphinx configuration: `python -m sphinx -W --keep-going -j auto docs docs/_build/html` from the repository's root."""
+
+import os
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
+# The pages' kernels import this checkout, whatever is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pgjax  # noqa: E402
+
+project = "pgjax"
+author = "The pgjax authors"
+copyright = author
+version = release = pgjax.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "docstrings",
+    "mathml",
+]
+exclude_patterns = ["_build"]
+# Every reference must resolve. Not ours, and shown as a default value in signatures of Flax modules:
+nitpicky = True
+nitpick_ignore = [("py:class", "jax.numpy.float32")]
+
+# Pages: every code cell runs in every build; an error, or anything written to stderr, fails it.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 200
+nb_output_stderr = "warn"
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# Reference: docstrings give shapes and meaning in words, which annotations would only repeat.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autosummary_generate = False
+python_maximum_signature_line_length = 84
+
+html_theme = "sphinx_book_theme"
+html_title = "pgjax"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_math_renderer = "mathml"
+html_show_sourcelink = False
+html_theme_options = {
+    "home_page_in_toc": True,
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+}
