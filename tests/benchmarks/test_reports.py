@@ -57,6 +57,7 @@ def test_the_command_says_what_it_cannot_read(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.deep
 def test_every_committed_result_has_its_figures():
     for name, path in reports.committed().items():
         drawn = {figure.name for figure in path.parent.glob(f"{path.stem}_*.png")}

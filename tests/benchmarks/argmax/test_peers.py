@@ -12,6 +12,8 @@ from pgjax import maximizers
 from studies.argmax import peers as argmax_peers
 from studies.common.acting import tasks, ways
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 FIELDS = {
     "method", "peer", "problem", "batch_size", "time_per_decision_s", "peer_time_per_decision_s", "speedup",
     "normalized_regret_median", "peer_normalized_regret_median", "goal", "met", "states_timed",

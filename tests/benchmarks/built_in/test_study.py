@@ -13,6 +13,8 @@ from studies.common.acting import learned, tasks
 from studies.common.command_line import CONSOLE
 from tests.benchmarks.runs import run_study
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 CRITICS = ("quadratic", "control points", "factored, 11 bins")
 SEARCHES = ("Sobol 128", "CEM 2x64/6")  # which compile fast
 WAYS = (*CRITICS, *(f"plain, {search}" for search in SEARCHES))

@@ -14,8 +14,11 @@ from scipy import special, stats
 from studies.claims.actions import measure as actions
 from studies.claims.actions import plots as claims_actions_plots
 from studies.common import results
+from studies.common.acting.tasks import STATE_SIZE
 from studies.common.timing import Timing
 from tests.benchmarks.runs import judged_run
+
+pytestmark = pytest.mark.deep  # it runs the study
 
 NUM_ROUNDS, NUM_SAMPLES = 4, 20_000
 FLAT_WAYS = (actions.ARGMAX, actions.SOFTMAX)
@@ -179,7 +182,7 @@ def test_every_way_acts_within_its_range(key, rng):
     """Of a hundred actions; three a dimension are the fewest that make as many."""
     ways = actions.ways_of(100, rng)
     assert tuple(ways) == actions.WAYS
-    observations = jnp.asarray(rng.standard_normal((200, actions.methods.STATE_SIZE)), jnp.float32)
+    observations = jnp.asarray(rng.standard_normal((200, STATE_SIZE)), jnp.float32)
     for way, key_way in zip(actions.WAYS, jax.random.split(key, len(actions.WAYS)), strict=True):
         act, params = ways[way]
         chosen = np.asarray(jax.jit(act)(params, key_way, observations))

@@ -13,6 +13,8 @@ from studies.claims.aliasing import plots as claims_aliasing_plots
 from studies.common import results
 from tests.benchmarks.runs import judged_run
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 NORTH, EAST, SOUTH, WEST = range(4)
 NUM_SEEDS = 4
 

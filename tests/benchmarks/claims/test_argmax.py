@@ -17,6 +17,8 @@ from studies.common import results
 from tests.benchmarks.claims.argmax_trials import SEARCH_TIMES_S, TIMES_S, ZOOM, quadratic_trial, rising
 from tests.benchmarks.runs import judged_run
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 NUM_SEEDS, NUM_STATES, CEM_STATES, DIMS = 4, 32, 512, (3, 6)
 STATEMENTS = {  # of a run in these dimensions alone
     name: statement

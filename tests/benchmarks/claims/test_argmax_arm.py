@@ -13,6 +13,8 @@ from pgjax.problems.arm import tool_pose
 from studies.claims.argmax import arm
 from tests.benchmarks.claims.argmax_trials import TIMES_S, ZOOM, quadratic_trial, rising
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 
 def test_targets_of_the_arm_can_be_reached_and_those_to_choose_on_are_others(monkeypatch):
     """Their poses against kinematics by NumPy, and the best of 5^6 actions by hand."""

@@ -15,6 +15,8 @@ from studies.claims.comparison import statements as said
 from studies.claims.comparison.statements import STATEMENTS
 from studies.claims.rows import judged
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 NUM_SEEDS, SEED = 4, 1
 GAMMA = learners.DISCOUNT
 

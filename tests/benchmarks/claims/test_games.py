@@ -8,6 +8,8 @@ from studies.claims.games import measure as claims_games
 from studies.claims.games import plots as claims_games_plots
 from tests.benchmarks.runs import judged_run
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 
 @pytest.fixture(scope="module")
 def small_run():

@@ -9,6 +9,8 @@ from studies.claims.gaussian import measure as claims_gaussian
 from studies.claims.gaussian import plots as claims_gaussian_plots
 from tests.benchmarks.runs import judged_run
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 NUM_SEEDS = 8
 GAPS = {0: 0.0, 0.5: 1.106, 0.9: 4.904, 0.99: 10.62}
 

@@ -13,6 +13,8 @@ from studies.claims.smoothness import plots as claims_smoothness_plots
 from studies.claims.smoothness import training
 from tests.benchmarks.runs import judged_run
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 NUM_SEEDS, NUM_ROUNDS = 3, 6
 
 

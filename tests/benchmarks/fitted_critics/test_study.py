@@ -13,6 +13,8 @@ from pgjax import problems
 from studies.fitted_critics import brackets
 from studies.fitted_critics import study as fit_critics
 
+pytestmark = pytest.mark.deep  # it runs the study
+
 
 @pytest.mark.parametrize("activation", [nn.relu, nn.tanh])
 def test_brackets_hold_the_maximum_of_a_fine_grid(activation, key):

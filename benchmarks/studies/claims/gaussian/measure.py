@@ -26,7 +26,7 @@ from studies.claims.rows import Measuring, Statement, exactly, judge
 from studies.common.provenance import ROOT
 from studies.common.timing import time_interleaved
 
-PARITY_DATA = np.load(ROOT / "tests" / "data" / "seed_parity.npz")
+PARITY_DATA = np.load(ROOT / "tests" / "pgjax" / "data" / "seed_parity.npz")
 PARITY_CASES = ("small", "arm")
 PARITY_QUANTITIES = ("means", "stds", "log_probs", "gradients of the mean log_prob")
 NUM_DIMS = 6  # actions; observations too
