@@ -42,6 +42,7 @@ MODULES = [
             "games",
             "losses",
             "maximizers",
+            "networks",
             "problems",
             "returns",
         )

@@ -45,8 +45,7 @@ def lbfgs(
             while no pair of positive curvature is known, as on linear pieces.
 
     Raises:
-        ValueError: a setting out of range; when run, fewer points than starts, or more than 32 dimensions with the
-            default search.
+        ValueError: a setting out of range; when run, as `gradient_ascent`.
     Cost:
         that of the search, then num_starts gradients a step; the first step evaluates the starts.
     Reference:
