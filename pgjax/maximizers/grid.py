@@ -29,7 +29,7 @@ def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
         min(chunk_size, num_points^N) evaluations a step.
     Reference:
         discretization, as in Metz et al. (2017), Discrete sequential prediction of continuous actions for deep RL,
-        section 1. Default 3: bang-off-bang, Seyde et al. (2021).
+        section 1. Default 3: bang-off-bang, Seyde et al. (2021), Is bang-bang control all you need?
     """
     check_count("num_points", num_points, 2)
     check_count("chunk_size", chunk_size)
