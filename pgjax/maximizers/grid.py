@@ -58,6 +58,5 @@ def _grid_points(start: Array, size: int, num_points: int, like: Array) -> Array
     index = start + jnp.arange(size, dtype=jnp.uint32)
     digits = [(index // jnp.uint32(num_points**i)) % jnp.uint32(num_points) for i in range(num_dims)]
     points = jnp.stack(digits, axis=-1).astype(like.dtype) * (2 / (num_points - 1)) - 1
-    return jnp.where(
-        points > 1 - 0.5 / num_points, 1, points
-    )  # the upper bound itself, not what rounding makes of it
+    # The upper bound itself, not what rounding makes of it.
+    return jnp.where(points > 1 - 0.5 / num_points, 1, points)

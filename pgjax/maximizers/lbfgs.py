@@ -18,9 +18,8 @@ from pgjax.maximizers.multi_start import (
 )
 from pgjax.types import Array
 
-_MIN_CURVATURE = (
-    1e-8  # of a pair, s.y / (|s| |y|): pairs below, among them those of negative curvature, are dropped
-)
+# Of a pair, s.y / (|s| |y|): pairs below, among them those of negative curvature, are dropped.
+_MIN_CURVATURE = 1e-8
 
 
 @functools.lru_cache(typed=True)
