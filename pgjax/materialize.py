@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 def materialize(tree: _T) -> _T:
-    """Return the numeric arrays of a pytree as they are, each computed once.
+    """Return the integer and floating arrays of a pytree as they are, each computed once.
 
     XLA on CPU fuses what is cheap to write into its consumers, whatever it costs: random numbers shared by a
     batch are then drawn again for each element, a chain of joints is computed again for each of its joints. It

@@ -50,8 +50,9 @@ class ControlPointCritic(BoxCritic):
         heads of m (N + 1) outputs; m distances and a partial sort for each action; greedy: an argmax over m.
     Reference:
         Baird & Klopf (1993), Reinforcement learning with high-dimensional, continuous actions (wire fitting); 20
-        points, the 10 nearest: Q3C. Deviation: no constant in d_i; the nearest by d_i, not by distance alone, so
-        that the highest point is among them wherever points coincide; c_i learned.
+        points, the 10 nearest: Korkmaz et al. (2025), Actor-free continuous control via structurally maximizable
+        Q-functions (Q3C). Deviation: no constant in d_i; the nearest by d_i, not by distance alone, so that the
+        highest point is among them wherever points coincide; c_i learned.
     """
 
     num_points: int = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import distrax
@@ -25,6 +26,10 @@ class Distribution(distrax.Distribution):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        # distrax's `__new__` takes anything; documentation and editors are to see the arguments of `__init__`.
+        signature = inspect.signature(cls.__init__)
+        arguments = list(signature.parameters.values())[1:]
+        cls.__signature__ = signature.replace(parameters=arguments)
         jax.tree_util.register_pytree_with_keys(
             cls, cls._flatten_with_keys, cls.tree_unflatten, lambda self: self.tree_flatten()
         )

@@ -242,9 +242,8 @@ def _inverse_cdf(log_probs: Array, uniform: Array) -> Array:
 
     Only possible actions are looked at: a parallel sum need not stay level over impossible ones.
     """
-    uniform = (
-        uniform + 2.0**-24
-    )  # from multiples of 2^-23 to the middles between them: 0 would pick any first action
+    # From multiples of 2^-23 to the middles between them: 0 would pick any first action.
+    uniform = uniform + 2.0**-24
     cumulative = jnp.where(log_probs > -jnp.inf, jnp.cumsum(jnp.exp(log_probs), axis=-1), -jnp.inf)
     total = jnp.max(cumulative, axis=-1)
     point = jnp.minimum(uniform * total[None], jnp.nextafter(total, jnp.zeros_like(total))[None])

@@ -68,9 +68,8 @@ class Softmax(Categorical):
         temperature = _parameter("temperature", temperature, q_values, 0.0, np.inf)
         limit = jnp.finfo(q_values.dtype).max
         finite = jnp.clip(jnp.where(allowed, q_values, 0.0), -limit, limit)
-        halved = 0.5 * finite - 0.5 * jax.lax.stop_gradient(
-            _allowed_max(finite, allowed)
-        )  # the whole could overflow
+        # The whole difference could overflow.
+        halved = 0.5 * finite - 0.5 * jax.lax.stop_gradient(_allowed_max(finite, allowed))
         gap = jnp.where(allowed, 2 * jnp.maximum(halved, -0.5 * limit), 0.0)
         warm = temperature > jnp.finfo(q_values.dtype).tiny
         divisor = jnp.where(warm, temperature, 1.0)

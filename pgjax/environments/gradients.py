@@ -9,17 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pgjax.checks import check_count
-from pgjax.environments.evaluation import (
-    Chain,
-    action_value,
-    as_discount,
-    discounted_sum,
-    end_endless,
-    find_endless,
-    occupancy,
-    policy_chain,
-    start_value,
-)
+from pgjax.environments.chains import Chain, discounted_sum, end_endless, find_endless, policy_chain
+from pgjax.environments.evaluation import action_value, as_discount, occupancy, start_value
 from pgjax.environments.tabular import TabularMDP, on_device
 from pgjax.types import Array, ArrayLike
 

@@ -24,8 +24,7 @@ def magnetic_mirror_descent(
     eta from tau = 1/sqrt(3) on.
 
     Args:
-        learning_rate: eta > 0; may be traced (then a negative one counts as 0).
-        temperature: tau >= 0; may be traced (then a negative one counts as 0).
+        learning_rate, temperature: eta > 0 and tau >= 0, as for `hedge`.
         magnet: the strategy that attracts, positive probabilities, shape `[A]`; default uniform.
 
     Raises:
@@ -54,8 +53,7 @@ def moving_magnet_descent(*, learning_rate: ArrayLike, temperature: ArrayLike, m
     pi.
 
     Args:
-        learning_rate: eta > 0; may be traced (then a negative one counts as 0).
-        temperature: tau >= 0; may be traced (then a negative one counts as 0).
+        learning_rate, temperature: eta > 0 and tau >= 0, as for `hedge`.
         magnet_rate: kappa in [0, 1]; may be traced (then it is clipped to that).
 
     Raises:

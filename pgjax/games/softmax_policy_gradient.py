@@ -19,8 +19,7 @@ def softmax_policy_gradient(*, learning_rate: ArrayLike, temperature: ArrayLike 
     < 18 tau / (1 + 3 tau^2), in self-play and between two players.
 
     Args:
-        learning_rate: eta > 0; may be traced (then a negative one counts as 0).
-        temperature: tau >= 0; may be traced (then a negative one counts as 0).
+        learning_rate, temperature: eta > 0 and tau >= 0, as for `hedge`.
 
     Raises:
         ValueError: a setting out of range.

@@ -90,8 +90,8 @@ def natural_gradient(
 
     Exact after as many iterations as the parameters have dimensions; fewer give x in the Krylov space of the
     gradient, still a descent direction. Solved in at least float32, for the gradient over its largest entry. It
-    stops early in a direction without curvature (p^T F p at rounding level), which without damping has no solution.
-    NaN gives NaN.
+    stops early in a direction without curvature (p^T F p at rounding level), which without damping has no
+    solution. NaN gives NaN.
 
     Args:
         fisher: the product with F, of `kl_fisher` or `score_fisher`.

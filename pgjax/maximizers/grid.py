@@ -29,7 +29,7 @@ def grid(*, num_points: int = 3, chunk_size: int = 16_384) -> Maximizer:
         min(chunk_size, num_points^N) evaluations a step.
     Reference:
         discretization, as in Metz et al. (2017), Discrete sequential prediction of continuous actions for deep RL,
-        section 1. Default 3: bang-off-bang, Seyde et al. (2021).
+        section 1. Default 3: bang-off-bang, Seyde et al. (2021), Is bang-bang control all you need?
     """
     check_count("num_points", num_points, 2)
     check_count("chunk_size", chunk_size)
@@ -58,6 +58,5 @@ def _grid_points(start: Array, size: int, num_points: int, like: Array) -> Array
     index = start + jnp.arange(size, dtype=jnp.uint32)
     digits = [(index // jnp.uint32(num_points**i)) % jnp.uint32(num_points) for i in range(num_dims)]
     points = jnp.stack(digits, axis=-1).astype(like.dtype) * (2 / (num_points - 1)) - 1
-    return jnp.where(
-        points > 1 - 0.5 / num_points, 1, points
-    )  # the upper bound itself, not what rounding makes of it
+    # The upper bound itself, not what rounding makes of it.
+    return jnp.where(points > 1 - 0.5 / num_points, 1, points)

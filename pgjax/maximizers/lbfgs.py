@@ -18,9 +18,8 @@ from pgjax.maximizers.multi_start import (
 )
 from pgjax.types import Array
 
-_MIN_CURVATURE = (
-    1e-8  # of a pair, s.y / (|s| |y|): pairs below, among them those of negative curvature, are dropped
-)
+# Of a pair, s.y / (|s| |y|): pairs below, among them those of negative curvature, are dropped.
+_MIN_CURVATURE = 1e-8
 
 
 @functools.lru_cache(typed=True)
@@ -45,8 +44,7 @@ def lbfgs(
             while no pair of positive curvature is known, as on linear pieces.
 
     Raises:
-        ValueError: a setting out of range; when run, fewer points than starts, or more than 32 dimensions with the
-            default search.
+        ValueError: a setting out of range; when run, as `gradient_ascent`.
     Cost:
         that of the search, then num_starts gradients a step; the first step evaluates the starts.
     Reference:

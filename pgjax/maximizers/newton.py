@@ -38,8 +38,7 @@ def newton(
         max_step: longest step in its largest dimension, in half widths of the box.
 
     Raises:
-        ValueError: a setting out of range; when run, fewer points than starts, or more than 32 dimensions with the
-            default search.
+        ValueError: a setting out of range; when run, as `gradient_ascent`.
     Cost:
         that of the search, then for each start and step one gradient, N Hessian columns (counted as gradients) and
         N^3 / 3 operations; the first step evaluates the starts.

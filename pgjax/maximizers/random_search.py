@@ -24,7 +24,7 @@ def random_search(*, num_samples: int = 1024, sequence: Literal["sobol", "unifor
     Args:
         num_samples: points a step.
         sequence: "uniform", or "sobol": a digitally shifted Sobol sequence that goes on through the steps
-            (at most 2^20 points, 32 dimensions).
+            (2^20 points, then from the first again; at most 32 dimensions).
 
     Raises:
         ValueError: num_samples < 1, an unknown sequence; when run, more than 32 dimensions with "sobol".

@@ -164,12 +164,10 @@ def gae(
     the lambda returns, the usual targets of V.
 
     Args:
-        rewards: r, shape `[T]`.
         values: V(s_t), shape `[T]`.
         next_values: V(s_{t+1}) before any reset, shape `[T]`: not `values` shifted, wherever an episode was
             truncated; not read where terminated.
-        terminated, truncated: flags `[T]`, None for nowhere; see the module.
-        discount, lambda_: gamma and lambda.
+        rewards, terminated, truncated, discount, lambda_: as for `lambda_returns`.
         stop_gradient: whether derivatives are zero, so that a policy loss cannot train the values.
 
     Returns:

@@ -44,6 +44,7 @@ MODULES = [
             "games",
             "losses",
             "maximizers",
+            "networks",
             "problems",
             "returns",
         )
