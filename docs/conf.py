@@ -11,6 +11,14 @@ sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import jaxlib.version  # noqa: E402
+
+# Pages are many small programs that run once: no time spent on optimizing them.
+if not os.environ.get("XLA_FLAGS"):
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    if jaxlib.version.__version_info__[:2] == (0, 10):  # later versions do not have it
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+
 import pgjax  # noqa: E402
 
 project = "pgjax"
