@@ -30,9 +30,7 @@ PACKAGES = (
     "pgjax.returns",
 )
 _TITLES = {"Args": "Parameters", "Args (fields)": "Fields"}
-_NAMES = (
-    r"Args \(fields\)|Args(?:, Returns)?(?:, Raises)?|Fields|Returns|Raises|Cost|Memory|Differentiable in|Reference|Deviation"
-)
+_NAMES = r"Args \(fields\)|Args(?:, Returns)?(?:, Raises)?|Fields|Returns|Raises|Cost|Memory|Differentiable in|Reference|Deviation"
 _SECTION = re.compile(rf"^({_NAMES}):(?:\s+(.*))?$")
 _ITEM = re.compile(r"^(\s+)((?:\w+(?:, )?)+|The others): (.*)$")
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
@@ -70,9 +68,9 @@ def _split(lines: list[str]) -> list[tuple[str | None, list[str]]]:
         found = _SECTION.match(line)
         if found:
             parts.append((found[1], [found[2]] if found[2] else []))
-        elif parts[-1][0] is not None and line and not line.startswith(" ") and after_blank:
-            parts.append((None, [line]))
-        elif parts[-1][0] is not None and line and not line.startswith(" ") and _starts_prose(parts[-1][1]):
+        elif (parts[-1][0] is not None and line and not line.startswith(" ") and after_blank) or (
+            parts[-1][0] is not None and line and not line.startswith(" ") and _starts_prose(parts[-1][1])
+        ):
             parts.append((None, [line]))
         else:
             parts[-1][1].append(line)
@@ -225,7 +223,9 @@ def process_signature(
 
 def skip_member(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
     """Fields, of named tuples and Flax modules, are told of in the class's docstring."""
-    is_default = callable(obj) and not inspect.isclass(obj) and not getattr(obj, "__module__", "").startswith("pgjax")
+    is_default = (
+        callable(obj) and not inspect.isclass(obj) and not getattr(obj, "__module__", "").startswith("pgjax")
+    )
     return True if type(obj).__name__ == "_tuplegetter" or is_default else None
 
 

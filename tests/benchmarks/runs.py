@@ -32,5 +32,5 @@ def judged_run(module, **settings):
     """A claim measured: its rows by statement, and the figure's data."""
     with default_settings():
         claim = judged(module.STATEMENTS, module.measure(**settings))
-    assert not jax.config.jax_enable_x64
+    assert not jax.config.jax_enable_x64  # type: ignore[attr-defined]
     return dict(zip(module.STATEMENTS, claim["rows"], strict=True)), claim["figure"]

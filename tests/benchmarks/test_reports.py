@@ -32,7 +32,8 @@ def test_a_page_without_markers_is_refused(text):
 @pytest.mark.parametrize("name", ["certified", "built_in"])
 def test_the_tables_and_figures_of_any_result(name, tmp_path):
     """As `python benchmarks/reports.py RESULT.json` shows them."""
-    result = shutil.copy(reports.committed()[name], tmp_path / "mine.json")
+    result = tmp_path / "mine.json"
+    shutil.copy(reports.committed()[name], result)
     with CONSOLE.capture() as capture:
         reports.show([result])
     assert len(capture.get()) > 1000

@@ -158,6 +158,7 @@ print("ready", flush=True)
 time.sleep(600)
 """
     with subprocess.Popen((sys.executable, "-c", program), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGKILL)
     rows = results.read_json(results.partial_of(output))["rows"]

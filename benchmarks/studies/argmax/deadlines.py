@@ -84,7 +84,7 @@ def fits(row: Row, deadline_s: float) -> bool:
 def choose(rows: Sequence[Row], deadline_s: float) -> Choice | None:
     """The best method over the problems of these rows, which are all of one batch size."""
     problems = unique(row["problem"] for row in rows if is_judged(row))
-    methods: dict[tuple[Any, ...], list[Row]] = {}
+    methods: dict[tuple[str, str, int | None], list[Row]] = {}
     for row in rows:
         methods.setdefault((row["method"], row["setting"], row.get("budget")), []).append(row)
     best: tuple[float, float] = (math.inf, math.inf)

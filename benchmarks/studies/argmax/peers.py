@@ -70,7 +70,7 @@ def sobol_points(num_dims: int) -> np.ndarray:
 @functools.lru_cache
 def compiled_losses(objective: Callable[..., jax.Array], low: tuple, high: tuple) -> tuple[Any, Any]:
     """-Q of points, and of one point with its gradient, as functions of (params, state, point or points)."""
-    box = pgjax.Box(low, high)
+    box = pgjax.Box(np.asarray(low), np.asarray(high))
 
     def loss(params, state, point):
         return -objective(params, state, to_action(box, point))
@@ -198,7 +198,7 @@ def measure(
         for peer in present:
             for batch_size in batch_sizes:
                 pair = {"own": own_act(task, peer), "peer": peer_act(task, peer, batch_size)}
-                row = {"method": peer.search.name, "peer": peer.name, "problem": task.name}
+                row: dict[str, Any] = {"method": peer.search.name, "peer": peer.name, "problem": task.name}
                 row |= {"batch_size": batch_size, "goal": GOALS.get(batch_size, GOALS[4096])}
                 row |= time_pair(task, peer, pair, batch_size, num_looped_states, limits)
                 values = {
@@ -274,19 +274,19 @@ def judge(task: Task, found: Sequence[tuple[dict[str, Any], dict[str, np.ndarray
     if not found:
         return []
     most = max(values.shape[1] for _, pair in found for values in pair.values())
-    if task.problem is None:
+    problem = task.problem
+    if problem is None:
         best = np.full(most, -np.inf)
         for values in (values for _, pair in found for values in pair.values()):
             count = values.shape[1]
             best[:count] = np.maximum(best[:count], values.max(axis=0))
-        task = task._replace(
-            states=task.states[:most],
-            problem=pgjax.problems.Problem(task.states, task.objective, task.box, best, np.empty(0)),
-        )
+        objective = functools.partial(task.objective, task.params)
+        problem = pgjax.problems.Problem(task.states, objective, task.box, best, np.empty(0))
+        task = task._replace(states=task.states[:most], problem=problem)
     scale = regret_scale(task)
     for row, pair in found:
         own, peer = (
-            (task.problem.maximum[: values.shape[1]] - values) / scale[: values.shape[1]]
+            (problem.maximum[: values.shape[1]] - values) / scale[: values.shape[1]]
             for values in (pair["own"], pair["peer"])
         )
         row["normalized_regret_median"] = float(np.median(own))

@@ -52,7 +52,7 @@ def draw_main_pareto(rows: Rows, result: Mapping[str, Any]) -> Figure:
     """`draw_pareto` of the problems that were timed at several batch sizes, or else of all."""
     sizes = Counter(problem for problem, _ in {(row["problem"], row["batch_size"]) for row in rows})
     main = [row for row in rows if sizes[row["problem"]] > 1] or rows
-    return draw_pareto([row | {"method": _short_name(row)} for row in main], result, min_gain=2.0)
+    return draw_pareto([{**row, "method": _short_name(row)} for row in main], result, min_gain=2.0)
 
 
 def _short_name(row: Mapping[str, Any]) -> str:
@@ -189,7 +189,7 @@ def _draw_theory(axes: Axes, rows: Rows, orders: Sequence[int], budget: int) -> 
         if not measured:
             continue
         anchor = min(measured, key=lambda n: abs(n - NUM_DIMS))
-        scale = measured[anchor] / theory(anchor, budget, order)
+        scale = measured[anchor] / theory(int(anchor), budget, order)
         course = [(n, scale * theory(n, budget, order)) for n in dims]
         shown = [point for point in course if point[1] >= REGRET_FLOOR]
         label = f"theory, {method}{rate}"

@@ -15,8 +15,10 @@ from studies.common.tables import markdown_table, new_table, time_text
 
 NOTHING = "No maximizer was both timed and judged in six dimensions, so none can be recommended."
 SUCCESS = ("0.1", "0.01", "0.001", "0.0001")
-HEADS = ("method", "setting", "budget", "cost", "time", "p99", "GEMM")
-HEADS += ("median", "p90", "p99", "upper", "success", "out")
+HEADS = (
+    *("method", "setting", "budget", "cost", "time", "p99", "GEMM"),
+    *("median", "p90", "p99", "upper", "success", "out"),
+)
 LEGEND = f"""\
 budget, cost: forward evaluations, a gradient counts as 3; time: per decision, median and 99th percentile;
 GEMM: fraction of the machine's rate, above 1 where Hessians of ReLU critics count that are zero, never computed;
@@ -24,8 +26,10 @@ median to p99: regret over distinct states and several keys, normalized (1 is a 
 upper: the median against a certified upper bound;
 success: percent of states with a regret of at most 1e-1, 1e-2, 1e-3, 1e-4; out: actions outside the box.
 Deadlines are for whole calls, on problems in {NUM_DIMS} dimensions."""
-PEER_HEADS = ("method", "peer", "problem", "batch", "time", "peer's", "times faster", "goal", "met")
-PEER_HEADS += ("regret", "peer's")
+PEER_HEADS = (
+    *("method", "peer", "problem", "batch", "time", "peer's", "times faster", "goal", "met"),
+    *("regret", "peer's"),
+)
 
 
 def show(console: Console, result: Mapping[str, Any]) -> None:

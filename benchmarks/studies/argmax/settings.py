@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import optax
 
@@ -21,6 +21,7 @@ BUDGETS = (32, 128, 512, 4096, 32_768)
 NUM_CANDIDATES = 4  # settings that tuning tries for each family and budget, where it has as many
 SEARCH_SHARE = 0.3  # of the budget, for the starts of local searches
 CHUNK = 1024
+Kind: TypeAlias = Literal["published", "default", "tuned", "by budget"]
 
 
 class Setting(NamedTuple):
@@ -37,7 +38,7 @@ class Setting(NamedTuple):
     num_steps: int
     num_proposals: int = 0
     budget: int | None = None
-    kind: Literal["published", "default", "tuned", "by budget"] = "default"
+    kind: Kind = "default"
 
     @property
     def name(self) -> str:
@@ -78,7 +79,7 @@ FIXED = (
 def candidates(family: str, budget: int, num_dims: int) -> list[Setting]:
     """At most NUM_CANDIDATES settings of a family that cost about the budget; none where it is too small."""
     found = list(FAMILIES[family](budget, num_dims))
-    kind = "tuned" if len(found) > 1 else "by budget"
+    kind: Kind = "tuned" if len(found) > 1 else "by budget"
     return [setting._replace(family=family, budget=budget, kind=kind) for setting in found]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import distrax
+
 from studies.argmax.settings import Setting
 from studies.common.acting.cases import Case
 from studies.common.acting.ways import Method, gaussian_methods, search_method
@@ -11,8 +15,10 @@ def way_of(case: Case, setting: Setting) -> Method:
     """A setting on a problem, as one function of (params, key, states)."""
 
     def propose(key, state):
+        assert case.policy is not None
         policy, params = case.policy
-        return policy.apply(params, state).sample(seed=key, sample_shape=(setting.num_proposals,))
+        pi = cast(distrax.Distribution, policy.apply(params, state))
+        return pi.sample(seed=key, sample_shape=(setting.num_proposals,))
 
     return search_method(case.task, setting, propose if setting.num_proposals else case.initial)
 

@@ -62,6 +62,7 @@ def near_solution(key: jax.Array, solutions: jax.Array, box: pgjax.Box) -> jax.A
 
 def fit_quality(critic: Any, params: Any, task: Task, key: jax.Array) -> dict[str, float]:
     """R^2 on held-out targets: on uniform actions, and on the mixture trained on (half near a solution)."""
+    assert task.problem is not None
     states = jnp.tile(task.states[:NUM_FIT_STATES], (NUM_FIT_ACTIONS, 1))
     solutions = jnp.tile(jnp.asarray(task.problem.best_action[:NUM_FIT_STATES], jnp.float32), (NUM_FIT_ACTIONS, 1))
     low, high = (jnp.asarray(bound, jnp.float32)[None] for bound in (task.box.low, task.box.high))

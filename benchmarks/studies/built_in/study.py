@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -83,7 +83,7 @@ def deciders(name: str, critic: Any, params: Any, task: Task) -> list[Decider]:
     if not isinstance(critic, pgjax.QNetwork):
         greedy = jax.jit(lambda params, key, states: critic.greedy(params, states)[0])
         return [Decider(name, critic, params, greedy)]
-    on_critic = task._replace(objective=critic.apply, params=params)
+    on_critic = task._replace(objective=cast(Any, critic.apply), params=params)
     ways = [search_method(on_critic, search_named(search)) for search in SEARCHES]
     return [Decider(f"{name}, {way.name}", critic, params, jax.jit(way.act)) for way in ways]
 
@@ -163,8 +163,8 @@ def table(result: Mapping[str, Any]) -> Table:
         if row := quality.get(name):
             lost = row["normalized_regret"]
             numbers = (row["r_squared_uniform"], row["r_squared_mixture"], lost["median"], lost["p90"])
-            numbers += (row["overestimate"],)
-            cells = [*(f"{number:.2f}" for number in numbers), str(row["bound_violations"])]
+            cells = [f"{number:.2f}" for number in (*numbers, row["overestimate"])]
+            cells.append(str(row["bound_violations"]))
         cells += [f"{times[name, size]['time_per_decision_s'] * 1e6:.3g}" for size in sizes]
         cells += [f"{times[name, size]['ratio_to_forward']:.3g}" for size in sizes]
         shown.add_row(name, *cells)

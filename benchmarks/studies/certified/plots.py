@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
-from studies.common.figures import COLORS, TEXT_SIZE
+from studies.common.figures import COLORS, TEXT_SIZE, new_figure
 
 MAX_COLUMNS = 2
 LABEL_RATIO, LABEL_ROOM = 1.5, 3.5  # between labels of a panel, and beside the last point
-LINES = {"best": "-", "random": "--", "whole box": "-"}
+LINES: dict[str, LineStyleType] = {"best": "-", "random": "--", "whole box": "-"}
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
@@ -38,8 +38,7 @@ def draw_result(result: Mapping[str, Any]) -> Figure:
     colors = {width: COLORS[i % len(COLORS)] for i, width in enumerate(widths)}
     num_columns = min(MAX_COLUMNS, len(critics))
     num_rows = -(-len(critics) // num_columns)
-    figure = Figure(figsize=(4.8 * num_columns, 3.3 * num_rows + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.8 * num_columns, 3.3 * num_rows + 0.9)
     axes = list(figure.subplots(num_rows, num_columns, squeeze=False, sharex=True, sharey=True).flat)
     for panel, critic in zip(axes, critics, strict=False):
         draw(

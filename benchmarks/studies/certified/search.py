@@ -40,9 +40,9 @@ class Search:
     def init(self):
         """The compiled first state of the search."""
 
-        def init(*box_and_scale):
-            objective = functools.partial(self.objective, *box_and_scale)
-            center = jnp.zeros_like(box_and_scale[0])
+        def init(low, high, scale):
+            objective = functools.partial(self.objective, low, high, scale)
+            center = jnp.zeros_like(low)
             initial = Candidates(center[None], objective(center)[None], 1, 0)
             return self.maximizer.init(jax.random.key(0), objective, initial)[0]
 
@@ -52,8 +52,8 @@ class Search:
     def steps(self):
         """The compiled steps: state -> state, upper bound."""
 
-        def steps(state, *box_and_scale):
-            objective = functools.partial(self.objective, *box_and_scale)
+        def steps(state, low, high, scale):
+            objective = functools.partial(self.objective, low, high, scale)
 
             def step(state, _):
                 state, found = self.maximizer.step(jax.random.key(0), objective, state)
@@ -104,7 +104,8 @@ def run_box(search: Search, box: pgjax.Box, scale: float, *, gap: float, time_li
     warm_up = time.perf_counter()
     jax.block_until_ready(search.steps(search.init(*arguments), *arguments))
     compile_time_s = time.perf_counter() - warm_up
-    state, upper, checkpoints = jax.block_until_ready(search.init(*arguments)), np.inf, []
+    checkpoints: list[dict[str, Any]] = []
+    state, upper = jax.block_until_ready(search.init(*arguments)), np.inf
     start = time.perf_counter()
     while True:
         state, bounds = search.steps(state, *arguments)

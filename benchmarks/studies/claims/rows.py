@@ -12,6 +12,7 @@ from studies.common.statistics import bootstrap_interval, interquartile_mean
 
 VERDICTS = ("holds", "open", "contradicted")
 Over = Literal["seeds", "rounds", "estimates", "cases"]
+Says = Literal["chapter", "exact", "condition", "cell"]
 Measuring = Generator[tuple[Over, Mapping[Any, Any]], None, dict[str, Any]]
 
 
@@ -33,7 +34,7 @@ class Statement(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     exact: float | None = None
-    says: Literal["chapter", "exact", "condition", "cell"] = "condition"
+    says: Says = "condition"
 
 
 def exactly(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
@@ -49,9 +50,23 @@ def style_of(look: Look) -> dict[str, Any]:
     return {"color": look.color, "marker": look.marker, "markersize": size, "linewidth": 1.6}
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, of that many inches, that draws without a display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def two_panels(width: float, height: float, ratios: tuple[float, float] = (1, 1)) -> tuple[Figure, Axes, Axes]:
+    """A figure of two panels side by side, whose widths have these ratios."""
+    figure = new_figure(width, height)
+    left, right = figure.subplots(1, 2, width_ratios=ratios)
+    return figure, left, right
+
+
 def make_panels(num_rows: int, num_columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of panels, row by row, each row `height` inches with a common vertical axis."""
-    figure = Figure(figsize=(12, 1 + height * num_rows), layout="constrained")
+    figure = new_figure(12, 1 + height * num_rows)
     panels = list(figure.subplots(num_rows, num_columns, sharey="row", squeeze=False).flat)
     for axes in panels:
         axes.grid(color="0.92")

@@ -6,15 +6,16 @@ One mechanism times everything, `time_interleaved`.
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+Name = TypeVar("Name", bound=Hashable)
 _matmul = jax.jit(jnp.matmul, static_argnames="precision")
 
 
@@ -41,14 +42,14 @@ class Timing:
 
 
 def time_interleaved(
-    calls: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]],
+    calls: Mapping[Name, tuple[Callable[..., Any], tuple[Any, ...]]],
     *,
     min_time_s: float = 0.2,
     max_time_s: float = 2.0,
     min_repetitions: int = 5,
     max_repetitions: int = 2000,
     num_rounds: int = 5,
-) -> dict[str, Timing]:
+) -> dict[Name, Timing]:
     """Time several compiled calls side by side, so that the machine's noise hits all alike.
 
     The calls take turns for `num_rounds` rounds; each spreads its repetitions evenly over them, so a call of
@@ -67,15 +68,15 @@ def time_interleaved(
     Raises: ValueError: a setting that is not positive, or a minimum above its maximum.
     """
     limits = {"time_s": (min_time_s, max_time_s), "repetitions": (min_repetitions, max_repetitions)}
-    for name, (low, high) in limits.items():
+    for limit, (low, high) in limits.items():
         if not 0 < low <= high:
-            raise ValueError(f"expected 0 < min_{name} <= max_{name}, got {low} and {high}")
+            raise ValueError(f"expected 0 < min_{limit} <= max_{limit}, got {low} and {high}")
     if num_rounds < 1:
         raise ValueError(f"num_rounds: expected >= 1, got {num_rounds}")
-    elapsed_s: dict[str, list[float]] = {name: [] for name in calls}
+    elapsed_s: dict[Name, list[float]] = {name: [] for name in calls}
     total_s = dict.fromkeys(calls, 0.0)
 
-    def is_done(name: str, share: float) -> bool:
+    def is_done(name: Name, share: float) -> bool:
         count, total = len(elapsed_s[name]), total_s[name]
         enough = count >= share * min_repetitions and total >= share * min_time_s
         return count > 0 and (enough or count >= share * max_repetitions or total >= share * max_time_s)
@@ -162,6 +163,7 @@ class GemmMeter:
 
     def record(self) -> dict[str, Any]:
         """Everything for the JSON: the rate used, every sample, and how they were taken."""
-        precision = self.precision or jax.config.jax_default_matmul_precision or "default"
+        default = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        precision = self.precision or default or "default"
         how = {"rate_is": "median of all samples", "dtype": "float32", "precision": precision}
         return {"rate_flops": self.rate} | asdict(self) | how

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -113,7 +113,7 @@ def best_of_chunks(module: pgjax.QNetwork, params: Any, states: jax.Array, chunk
     """Largest value and its index in every chunk `[C, K, N]`, for every state: each `[C, B]`."""
 
     def of_chunk(actions):
-        values = module.apply(params, states[:, None], actions[None])
+        values = cast(jax.Array, module.apply(params, states[:, None], actions[None]))
         return jnp.max(values, axis=1), jnp.argmax(values, axis=1)
 
     return jax.lax.map(of_chunk, chunks)
@@ -126,7 +126,7 @@ def adam_search(module: pgjax.QNetwork, params: Any, states: jax.Array, starts: 
     optimizer = optax.adam(optax.exponential_decay(first, ADAM_STEPS, last / first))
 
     def total(actions):
-        values = module.apply(params, states[:, None], actions)
+        values = cast(jax.Array, module.apply(params, states[:, None], actions))
         return jnp.sum(values), values
 
     def step(carry, _):

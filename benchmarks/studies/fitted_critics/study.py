@@ -11,7 +11,7 @@ import functools
 import math
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,8 @@ def train(
         samples = draw(key, BATCH_SIZE)
 
         def loss(params):
-            errors = module.apply(params, samples.states, samples.actions) - (samples.values - center) / spread
+            fitted = cast(jax.Array, module.apply(params, samples.states, samples.actions))
+            errors = fitted - (samples.values - center) / spread
             return jnp.mean(jnp.square(errors))
 
         updates, optimizer_state = optimizer.update(jax.grad(loss)(params), optimizer_state, params)
@@ -130,7 +131,8 @@ def explained(module: pgjax.QNetwork, params: Any, center: float, spread: float)
     for i, (name, fraction_near) in enumerate({"training": 0.5, "uniform": 0.0, "near": 1.0}.items()):
         samples = draw(jax.random.fold_in(jax.random.key(3), i), NUM_TEST, fraction_near)
         targets = (samples.values - center) / spread
-        errors = module.apply(params, samples.states, samples.actions) - targets
+        fitted = cast(jax.Array, module.apply(params, samples.states, samples.actions))
+        errors = fitted - targets
         result[f"r2_{name}"] = float(1 - jnp.mean(jnp.square(errors)) / jnp.var(targets))
     return result
 

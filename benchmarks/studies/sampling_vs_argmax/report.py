@@ -81,8 +81,8 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def _table(problem: str, batch_size: int, rows: Sequence[Mapping[str, Any]]) -> Table:
-    heads = ("method", "time", "p99", "x sample", "compile", "evals+grads", "FLOP", "GEMM")
-    heads += ("regret", "p90", "p99", "out") if problem == ARM else ()
+    heads = ["method", "time", "p99", "x sample", "compile", "evals+grads", "FLOP", "GEMM"]
+    heads += ["regret", "p90", "p99", "out"] if problem == ARM else []
     table = new_table(f"{problem}, batch {batch_size}", heads)
     for row in rows:
         table.add_row(*_cells(row, with_regret=problem == ARM))

@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ FIELDS = {
     "method", "peer", "problem", "batch_size", "time_per_decision_s", "peer_time_per_decision_s", "speedup",
     "normalized_regret_median", "peer_normalized_regret_median", "goal", "met", "states_timed",
 }  # fmt: skip
-TINY = {"num_regret_states": 4, "num_looped_states": 2, "num_keys": 1}
+TINY: dict[str, Any] = {"num_regret_states": 4, "num_looped_states": 2, "num_keys": 1}
 TINY |= {"min_time_s": 1e-3, "max_time_s": 2e-3, "min_repetitions": 1, "num_rounds": 1}
 
 

@@ -1,3 +1,5 @@
+"""Which maximizer is recommended within a deadline, by made-up rows, and the tables that say it."""
+
 import io
 
 import pytest

@@ -18,7 +18,7 @@ from tests.benchmarks.argmax import made_results
 from tests.benchmarks.runs import run_study
 from tests.deep import deep_except
 
-BOX = pgjax.Box([-1.0] * 3, [1.0] * 3)
+BOX = pgjax.Box(np.full(3, -1.0), np.full(3, 1.0))
 
 
 @pytest.mark.parametrize("family", deep_except(list(FAMILIES), "CEM", "coordinate zoom", "L-BFGS"))
@@ -72,6 +72,7 @@ def test_critics_splits_have_states_of_their_own():
 def test_a_known_best_action_has_no_regret_and_an_action_outside_is_counted():
     case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
     scale = regret.regret_scale(case.task)
+    assert case.task.problem is not None
     best = jnp.asarray(case.task.problem.best_action, jnp.float32)
     row = regret.regret(case.task, best[None], scale)
     assert abs(row["normalized_regret"]["median"]) < 1e-5
@@ -85,6 +86,7 @@ def test_a_known_best_action_has_no_regret_and_an_action_outside_is_counted():
 
 def test_the_upper_end_of_a_bracket_gives_the_larger_regret():
     case = argmax_cases.make_case("planted_peaks_2d", "report", 8, 0)
+    assert case.task.problem is not None
     problem = case.task.problem._replace(upper_bound=case.task.problem.maximum + 0.1)
     best = jnp.asarray(problem.best_action, jnp.float32)
     row = regret.regret(case.task._replace(problem=problem), best[None], regret.regret_scale(case.task))
@@ -129,8 +131,10 @@ def test_tuning_chooses_the_lowest_mean_logarithm():
 def small_run(tmp_path_factory):
     """A small run without a policy: its JSON and its output."""
     output = tmp_path_factory.mktemp("run") / "small.json"
-    arguments = ("--problem", "six_joint_arm_step", "--methods", "coordinate zoom", "--budgets", "32")
-    arguments += ("--batch-sizes", "16", "--output", output)
+    arguments = [
+        *("--problem", "six_joint_arm_step", "--methods", "coordinate zoom", "--budgets", "32"),
+        *("--batch-sizes", "16", "--output", output),
+    ]
     with pytest.MonkeyPatch.context() as monkeypatch, CONSOLE.capture() as capture:
         monkeypatch.setattr(argmax, "TRAINING_STEPS", 0)
         monkeypatch.setattr(argmax, "LIMITS", argmax.LIMITS | {"min_time_s": 1e-3, "max_time_s": 0.01})

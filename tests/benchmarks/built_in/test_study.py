@@ -1,5 +1,7 @@
 """The benchmark of critics with a built-in maximum: rows judged under the arm's own Q, options, a small run."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,14 +21,15 @@ CRITICS = ("quadratic", "control points", "factored, 11 bins")
 SEARCHES = ("Sobol 128", "CEM 2x64/6")  # which compile fast
 WAYS = (*CRITICS, *(f"plain, {search}" for search in SEARCHES))
 SIZES = (1, 64)
-SMALL = {
+SMALL: dict[str, Any] = {
     "NUM_REGRET_STATES": 64,
     "NUM_FIT_STATES": 64,
     "NUM_FIT_ACTIONS": 4,
     "TRAINING_BATCH": 64,
     "LEARNING_RATE": 0.03,
+    "SEARCHES": SEARCHES,
+    "LIMITS": {"min_time_s": 1e-3, "max_time_s": 2e-3, "min_repetitions": 1},
 }
-SMALL |= {"SEARCHES": SEARCHES, "LIMITS": {"min_time_s": 1e-3, "max_time_s": 2e-3, "min_repetitions": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +149,6 @@ def test_an_overestimate_is_the_critics_value_less_the_true_one(task):
         def apply(self, params, state, action):
             return params + task.objective(task.params, state, action)
 
-    way = built_in.Decider("above", Critic(), jnp.float32(0.5), None)
+    way = built_in.Decider("above", Critic(), jnp.float32(0.5), lambda *_: None)
     actions = jnp.zeros((len(task.states), 6))
     assert built_in.overestimate(way, task, actions, np.full(64, 0.5)) == pytest.approx(1, abs=1e-5)

@@ -15,8 +15,10 @@ from tests.benchmarks.runs import run_study
 
 CRITIC = "relu_2x32_late"
 GAP = 5e-3
-SMALL = ("--critics", CRITIC, "--half-widths", "0.03", "1", "--time-limit-s", "0.5", "--gap", str(GAP))
-SMALL += ("--boxes-per-step", "256")
+SMALL = (
+    *("--critics", CRITIC, "--half-widths", "0.03", "1", "--time-limit-s", "0.5", "--gap", str(GAP)),
+    *("--boxes-per-step", "256"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """For tests of claim a: a made-up clock, and a quadratic in the place of the arm or its critic."""
 
+import functools
 import itertools
 
 import jax.numpy as jnp
@@ -33,7 +34,9 @@ def quadratic_trial(targets, high, num_report, maximum=0.0):
     def objective(params, state, action):
         return params.astype(action.dtype) - jnp.sum(jnp.square(action - state))
 
+    parameter = jnp.float32(maximum)
+    of_state = functools.partial(objective, parameter)
     states, box = jnp.asarray(targets, jnp.float32), pgjax.Box(-np.asarray(high), high)
-    problem = pgjax.problems.Problem(states, None, box, np.full(len(targets), maximum), np.asarray(targets))
-    task = tasks.Task("quadratic", objective, jnp.float32(maximum), states, len(targets), box, problem, 0, 0)
+    problem = pgjax.problems.Problem(states, of_state, box, np.full(len(targets), maximum), np.asarray(targets))
+    task = tasks.Task("quadratic", objective, parameter, states, len(targets), box, problem, 0, 0)
     return arm.make_trial(task, num_report)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
 from scipy import special, stats
 
 from studies.claims.actions import measure as actions
@@ -336,7 +337,12 @@ def test_random_parameters_have_the_shapes_of_a_networks_own():
 
 def test_measure_judges_the_times_of_its_seed(monkeypatch):
     seeds = []
-    monkeypatch.setattr(actions, "measure_times", lambda seed: seeds.append(seed) or made_up_times())
+
+    def measure_times(seed):
+        seeds.append(seed)
+        return made_up_times()
+
+    monkeypatch.setattr(actions, "measure_times", measure_times)
     rows = list(judged_run(actions, num_seeds=2, seed=7)[0].values())
     assert seeds == [7]
     assert [row["value"] for row in rows[-3:]] == list(EXACT.values())
@@ -353,17 +359,18 @@ def test_the_figure_has_a_panel_a_batch_size_and_a_line_a_way(rng, tmp_path):
     for panel, (batch_size, counts) in zip(figure.axes, COUNTS.items(), strict=True):
         assert "|A|" in panel.get_xlabel()
         assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
-        assert [container.get_label() for container in panel.containers] == list(actions.WAYS)
-        for container in panel.containers:
+        drawn = [container for container in panel.containers if isinstance(container, ErrorbarContainer)]
+        assert [container.get_label() for container in drawn] == list(actions.WAYS)
+        for container in drawn:
             way, (line, _, (bars,)) = container.get_label(), container.lines
             own = np.array([times[way, count, batch_size] for count in counts])
-            np.testing.assert_allclose(line.get_xydata(), np.c_[counts, np.median(own, axis=1)])
+            np.testing.assert_allclose(np.asarray(line.get_xydata()), np.c_[counts, np.median(own, axis=1)])
             ends = np.array([segment[:, 1] for segment in bars.get_segments()])
             np.testing.assert_allclose(ends, np.c_[own.min(axis=1), own.max(axis=1)])
             is_value = to_hex(line.get_color()) == to_hex(claims_actions_plots.VALUE_COLOR)
             assert is_value == (way in (actions.ARGMAX, actions.GREEDY))
             assert (line.get_linestyle() == "-") == (way in FLAT_WAYS)
-    looks = {(line.get_color(), line.get_linestyle()) for line in (c.lines[0] for c in panel.containers)}
+    looks = {(line.get_color(), line.get_linestyle()) for line in (c.lines[0] for c in drawn)}
     assert len(looks) == len(actions.WAYS)
     figure.savefig(tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")

@@ -134,8 +134,8 @@ def test_random_search_loses_what_is_exact_at_every_length(num_dims):
     found = claims_argmax.random_regrets(jax.random.key(num_dims), 0.0, NUM_SEEDS, num_dims, SHORT)
     assert found.shape == (NUM_SEEDS, len(claims_argmax.MULTIPLES))
     for multiple, of_seeds in zip(claims_argmax.MULTIPLES, np.asarray(found).T, strict=True):
-        exact = exact_moments(num_dims, multiple * SHORT.num_samples)
-        assert_within_5_sigma(of_seeds, *exact, NUM_SEEDS * SHORT.num_states)
+        mean, square = exact_moments(num_dims, multiple * SHORT.num_samples)
+        assert_within_5_sigma(of_seeds, mean, square, NUM_SEEDS * SHORT.num_states)
 
 
 def test_random_search_far_from_the_center_loses_more(rng):
@@ -211,7 +211,8 @@ def test_slopes_are_those_of_power_laws():
 def test_rows_of_the_quadratic_are_near_theory_and_agree_with_one_another(small_run):
     rows, figure = small_run
     for name, num_samples in (("random 1000", 1000), ("random 10000", 10_000)):
-        assert_within_5_sigma(rows[name]["values"], *exact_moments(6, num_samples), NUM_SEEDS * 8)
+        mean, square = exact_moments(6, num_samples)
+        assert_within_5_sigma(rows[name]["values"], mean, square, NUM_SEEDS * 8)
     for k in claims_argmax.GRIDS:  # six squares of numbers uniform within half a step
         step = 2 / (k - 1)
         mean, variance = 6 * step**2 / 12, 6 * step**4 / 180
@@ -298,7 +299,7 @@ def test_the_figure_shows_the_regrets_and_the_searches(small_run, tmp_path):
     quadratic, of_arm = figure.axes
     assert all(panel.get_xlabel() and panel.get_ylabel() and panel.get_title() for panel in figure.axes)
     assert [text.get_text() for text in quadratic.texts] == [f"d = {d}" for d in DIMS]
-    drawn = [line.get_xydata() for line in quadratic.lines]
+    drawn = [np.asarray(line.get_xydata()) for line in quadratic.lines]
     for i, line in enumerate(data["random"]):
         np.testing.assert_allclose(drawn[2 * i], np.c_[line["num_evaluations"], line["expected"]])
         np.testing.assert_allclose(drawn[2 * i + 1], np.c_[line["num_evaluations"], line["regret"]])
@@ -306,13 +307,17 @@ def test_the_figure_shows_the_regrets_and_the_searches(small_run, tmp_path):
     others += [[list(data["fine_grid"].values())], np.c_[data["cem"]["num_evaluations"], data["cem"]["regret"]]]
     for found, expected in zip(drawn[2 * len(data["random"]) :], others, strict=True):
         np.testing.assert_allclose(found, expected)
-    assert len(quadratic.get_legend().get_texts()) == 6
+    named = quadratic.get_legend()
+    assert named is not None
+    assert len(named.get_texts()) == 6
     texts = {text.get_text().split("\n")[0] for text in of_arm.texts}
     assert texts == {search.name for search in (arm.GRID, arm.RANDOM, ZOOM)} | {
         "sample of a policy",
         "control step",
     }
-    markers = {line.get_xdata()[0]: line.get_marker() for line in of_arm.lines if line.get_marker() != "None"}
+    markers = {
+        np.asarray(line.get_xdata())[0]: line.get_marker() for line in of_arm.lines if line.get_marker() != "None"
+    }
     shapes = {arm.GRID.name: "o", arm.RANDOM.name: "o", ZOOM.name: "^"}
     expected = {search["time_s"]: shapes[search["name"]] for search in data["arm"]["searches"]}
     assert markers == expected | {data["arm"]["critic"]["time_s"]: "D"}

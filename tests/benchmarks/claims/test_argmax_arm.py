@@ -35,20 +35,21 @@ def test_targets_of_the_arm_can_be_reached_and_those_to_choose_on_are_others(mon
     of_uniform = (squares[..., :3].sum(-1) + 0.1 / 2 * squares[..., 3:].sum(-1)).mean(1)
     np.testing.assert_allclose(trial.scale, of_uniform, rtol=0.12)  # 5 sigma of 1,024
     np.testing.assert_allclose(lost, (weighted.min(axis=1) / trial.scale)[trial.tuning], rtol=1e-3)
+    assert task.problem is not None
     assert task.problem.maximum.tolist() == [0.0] * 4
 
 
 def test_the_critics_halves_have_known_maxima():
     trial = arm.critic_trial()
+    problem = trial.task.problem
+    assert problem is not None
     assert len(trial.report) == len(trial.tuning) == 32
     assert sorted([*trial.report, *trial.tuning]) == list(range(64))
     assert len(np.unique(np.asarray(trial.task.states), axis=0)) == 64
     with jax.enable_x64(True):
-        states, best = (
-            np.asarray(x, np.float64) for x in (trial.task.states[:32], trial.task.problem.best_action)
-        )
+        states, best = (jnp.asarray(x, np.float64) for x in (trial.task.states[:32], problem.best_action))
         values = jax.vmap(trial.task.objective, (None, 0, 0))(trial.task.params, states, best)
-    np.testing.assert_allclose(values, trial.task.problem.maximum[:32], rtol=1e-6)
+    np.testing.assert_allclose(values, problem.maximum[:32], rtol=1e-6)
 
 
 TARGETS = np.array([[0.5, 0.0], [-0.5, 0.05], [0.0, -0.05], [0.25, 0.0], [-0.25, 0.0], [0.0, 0.0]])
@@ -86,7 +87,7 @@ def test_a_trial_has_the_regret_of_uniform_actions_as_its_scale(quadratic):
 
 
 def test_what_is_lost_is_rescored_in_float64_under_a_key_for_each_state(quadratic, key):
-    seen = []
+    seen: list[list[int]] = []
     for index in (quadratic.report, quadratic.tuning):
         lost = arm.lost_by(quadratic, off_by(3e-3, -4e-3, seen=seen), index, jax.random.clone(key))
         assert lost.dtype == np.float64
@@ -104,14 +105,16 @@ def test_an_action_outside_the_box_loses_everything(quadratic, key):
     assert float(np.float32(0.1)) > 0.1
     with jax.debug_key_reuse(False):
         outside = place(2.0, 0.0)
-        chosen = arm.choose(quadratic, {"in": off_by(0.2, 0.0), "out": outside}, {"in": [2.0], "out": [1.0]}, key)
+        times = {"in": np.array([2.0]), "out": np.array([1.0])}
+        chosen = arm.choose(quadratic, {"in": off_by(0.2, 0.0), "out": outside}, times, key)
     assert chosen == "in"
 
 
 def test_the_fastest_good_search_is_chosen_and_else_the_best(quadratic, key):
     """Good on the states to choose on; what is lost on those to report on, or another round's time, has no say."""
     acts = {"exact": off_by(0, 0), "good": off_by(0.01, 0), "poor": off_by(0.1, 0), "bad": off_by(0.2, 0)}
-    times = {"exact": [3.0, 0.0], "good": [2.0, 9.0], "poor": [1.0, 1.0], "bad": [0.5, 0.5]}
+    of_rounds = {"exact": [3.0, 0.0], "good": [2.0, 9.0], "poor": [1.0, 1.0], "bad": [0.5, 0.5]}
+    times = {name: np.array(times_s) for name, times_s in of_rounds.items()}
 
     def good_where_reported(params, key, state):
         reported = np.any(np.all(np.asarray(state) == np.asarray(TARGETS[:4], np.float32), axis=1))
@@ -119,9 +122,9 @@ def test_the_fastest_good_search_is_chosen_and_else_the_best(quadratic, key):
 
     with jax.debug_key_reuse(False):
         assert arm.choose(quadratic, acts, times, key) == "good"
-        assert arm.choose(quadratic, acts, times | {"exact": [1.9]}, key) == "exact"
+        assert arm.choose(quadratic, acts, times | {"exact": np.array([1.9])}, key) == "exact"
         assert arm.choose(quadratic, {name: acts[name] for name in ("bad", "poor")}, times, key) == "poor"
-        acts["elsewhere"], times["elsewhere"] = good_where_reported, [0.1]
+        acts["elsewhere"], times["elsewhere"] = good_where_reported, np.array([0.1])
         assert np.all(arm.lost_by(quadratic, good_where_reported, quadratic.report, key) < 1e-6)
         assert arm.choose(quadratic, acts, times, key) == "good"
 
@@ -163,7 +166,7 @@ def test_what_was_compiled_side_by_side_is_not_compiled_again(caplog):
 
 def test_every_round_gives_each_call_a_time(monkeypatch):
     monkeypatch.setattr(arm, "time_interleaved", rising())
-    times = arm.times_in_rounds({"arm": None, "sample": None}, 4)
+    times = arm.times_in_rounds(dict.fromkeys(("arm", "sample"), (None, ())), 4)
     assert list(times) == ["arm", "sample"]
     for name, of_rounds in times.items():
         np.testing.assert_allclose(of_rounds, TIMES_S[name] * np.array([1.1, 1.2, 1.3, 1.4]))

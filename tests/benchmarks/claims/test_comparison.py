@@ -35,7 +35,7 @@ def claim():
             measured = judged(STATEMENTS, claims_comparison.measure(num_seeds=NUM_SEEDS, seed=SEED))
         assert before == STATEMENTS
     for compiled in (designs._train, designs._exact_values, bandits.pull_all_seeds):
-        compiled.clear_cache()  # of these sizes
+        compiled.clear_cache()  # type: ignore[attr-defined]  # of these sizes
     return measured
 
 
@@ -123,11 +123,14 @@ def every_step(mdp, **ends):
     states, actions = states[going], actions[going]
     following = mdp.transition[states, actions].argmax(-1)
     return environments.Trajectory(
-        *(jnp.asarray(x, jnp.int32) for x in (states, mdp.observation[states], actions)),
-        jnp.asarray(mdp.reward[states, actions], jnp.float32),
-        *(jnp.asarray(x, jnp.int32) for x in (following, mdp.observation[following])),
-        jnp.asarray(ends.get("terminated", mdp.terminal[following])),
-        jnp.asarray(ends.get("truncated", np.zeros(len(states), bool))),
+        state=jnp.asarray(states, jnp.int32),
+        observation=jnp.asarray(mdp.observation[states], jnp.int32),
+        action=jnp.asarray(actions, jnp.int32),
+        reward=jnp.asarray(mdp.reward[states, actions], jnp.float32),
+        next_state=jnp.asarray(following, jnp.int32),
+        next_observation=jnp.asarray(mdp.observation[following], jnp.int32),
+        terminated=jnp.asarray(ends.get("terminated", mdp.terminal[following])),
+        truncated=jnp.asarray(ends.get("truncated", np.zeros(len(states), bool))),
     )
 
 

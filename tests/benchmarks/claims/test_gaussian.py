@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 from scipy import stats
 
 from studies.claims.gaussian import measure as claims_gaussian
@@ -20,9 +21,12 @@ def small_run():
     """A run from few seeds, timed briefly: its rows by statement, the figure's data, the learned policies."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         learned, learn_all = [], claims_gaussian.learn_all
-        monkeypatch.setattr(
-            claims_gaussian, "learn_all", lambda keys: learned.append(learn_all(keys)) or learned[0]
-        )
+
+        def noted(keys):
+            learned.append(learn_all(keys))
+            return learned[0]
+
+        monkeypatch.setattr(claims_gaussian, "learn_all", noted)
         monkeypatch.setattr(claims_gaussian, "NUM_REPEATS", 2)
         rows, figure = judged_run(claims_gaussian, num_seeds=NUM_SEEDS, seed=0)
     return rows, figure, learned[0]
@@ -132,10 +136,13 @@ def test_the_figure_shows_the_gain_and_the_plane(small_run, tmp_path):
     claim = {"figure": data, "rows": list(rows.values())}
     figure = claims_gaussian_plots.draw(claim)
     gain, plane = figure.axes
-    points = [container.lines[0].get_xydata()[0] for container in gain.containers]
+    bars = [container for container in gain.containers if isinstance(container, ErrorbarContainer)]
+    points = [np.asarray(container.lines[0].get_xydata())[0] for container in bars]
     learned = [[correlation, rows[f"learned {correlation:g}"]["value"]] for correlation in GAPS]
     np.testing.assert_allclose(points, learned)
-    assert len(plane.get_legend().get_texts()) == 2
+    named = plane.get_legend()
+    assert named is not None
+    assert len(named.get_texts()) == 2
     figure.savefig(tmp_path / "b.png")
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="at least one learned gap"):

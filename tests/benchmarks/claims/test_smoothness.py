@@ -105,11 +105,11 @@ def test_changes_by_hand(monkeypatch):
     monkeypatch.setattr(training, "NUM_ARMS", 2)
     q_values = np.array([[10.0, 10.1], [1.0, 0.0]], np.float32), np.array([[10.1, 10.0], [1.0, 0.0]], np.float32)
     logits = np.array([[0.0, 0.2], [0.0, 0.0]]), np.array([[0.2, 0.0], [0.0, 1.0]])
-    shown = [
+    before, after = (
         training.Shown(jnp.asarray(q), jnp.asarray(special.log_softmax(z, -1), jnp.float32))
         for q, z in zip(q_values, logits, strict=True)
-    ]
-    found = training.changes(*shown, jnp.array([[3.0, 5.0], [1.0, 2.0]]), jnp.asarray(1.0))
+    )
+    found = training.changes(before, after, jnp.array([[3.0, 5.0], [1.0, 2.0]]), jnp.asarray(1.0))
     tv = np.tanh(0.1), special.expit(1.0) - 0.5
     moved = np.abs(special.log_softmax(logits[1], -1) - special.log_softmax(logits[0], -1)).max(-1)
     expected = {

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from studies import reports
 from studies.claims import report
 from studies.claims import study as claims
-from studies.claims.rows import Statement, exactly, judge, judged
+from studies.claims.rows import Measuring, Statement, exactly, judge, judged
 from studies.common import results
 from studies.common.command_line import CONSOLE
 from tests.benchmarks.runs import run_study
@@ -91,8 +91,12 @@ def test_an_interrupted_run_keeps_all_rows_that_were_judged(run, monkeypatch, tm
 
 
 def test_a_statement_that_is_not_measured_is_named():
+    def nothing() -> Measuring:
+        yield "cases", {}
+        return {}
+
     with pytest.raises(ValueError, match="chapter"):
-        judged(STATEMENTS, iter(()))
+        judged(STATEMENTS, nothing())
 
 
 @pytest.mark.parametrize(("asked", "measured"), [(("c",), "c"), (("h",), "g"), (("e", "b"), "be")])

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from studies.common.results import Results
 
 def test_json_round_trip(tmp_path):
     path = tmp_path / "result.json"
-    result = {
+    result: dict[str, Any] = {
         "texts": ["a [ b ]", "{c,\n d}", "µs"],
         "numbers": [1, 2.5, None, True],
         "non_finite": {"nan": math.nan, "list": [math.inf, -math.inf, 0.0]},

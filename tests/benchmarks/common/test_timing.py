@@ -99,9 +99,9 @@ def test_compiling_happens_once_and_apart():
     x = jnp.ones((8, 8))
     compilations = []
 
-    def listen(event, duration_s, **_):
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if "backend_compile" in event:
-            compilations.append(duration_s)
+            compilations.append(duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     compiled = timing.compile_call(double, x)

@@ -21,7 +21,7 @@ def test_brackets_hold_the_maximum_of_a_fine_grid(activation, key):
     module = pgjax.QNetwork((16, 16), activation)
     key_params, key_states = jax.random.split(key)
     params = jax.jit(module.init)(key_params, jnp.zeros(3), jnp.zeros(2))
-    critic = problems.Critic(module, params, pgjax.Box([-1.0, -1.0], [1.0, 1.0]), {})
+    critic = problems.Critic(module, params, pgjax.Box(np.full(2, -1.0), np.full(2, 1.0)), {})
     states = 3 * np.asarray(jax.random.normal(key_states, (4, 3)))
     found = brackets.bracket(critic, states, np.zeros((4, 2)), 10)
     axis = np.linspace(-1, 1, 401)

@@ -80,7 +80,7 @@ def test_pareto_panels_hold_every_judged_method_and_name_the_front(rows):
     for axes in figure.axes:
         front, *points = axes.lines
         assert len(points) == len(METHODS)
-        assert min(front.get_ydata()) == figures.REGRET_FLOOR, "a regret of 0 is drawn at the floor"
+        assert np.min(np.asarray(front.get_ydata())) == figures.REGRET_FLOOR, "a regret of 0 is drawn at the floor"
         assert {text.get_text() for text in axes.texts} == {"Gaussian sample", "Gaussian mean", "CEM 2x64"}
 
 

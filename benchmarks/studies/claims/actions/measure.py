@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -29,7 +29,7 @@ ACTION_COUNTS = tuple(10**k for k in range(1, 7))
 # Batch size -> the most actions timed; 16 softmax samples of 1,000,000 actions would take seconds and gigabytes.
 LARGEST = {1: 1_000_000, 16: 100_000}
 NUM_ROUNDS = 9  # a value of every time, ratio and slope for each
-LIMITS = {"min_time_s": 0.005, "max_time_s": 0.03, "min_repetitions": 5, "num_rounds": 1}
+LIMITS: dict[str, Any] = {"min_time_s": 0.005, "max_time_s": 0.03, "min_repetitions": 5, "num_rounds": 1}
 NUM_FITTED = 3  # the largest numbers of actions, for the slope
 
 FLAT, FACTORED = "flat", f"{NUM_DIMS} dimensions"
@@ -168,11 +168,11 @@ def ways_of(num_actions: int, rng: np.random.Generator) -> dict[str, tuple[Calla
 
     def greedy(params, key, observation):
         del key
-        return jnp.argmax(values.apply(params, observation), axis=-1)
+        return jnp.argmax(cast(jax.Array, values.apply(params, observation)), axis=-1)
 
     def greedy_per_dim(params, key, observation):
         del key
-        q = per_dim.apply(params, observation)
+        q = cast(jax.Array, per_dim.apply(params, observation))
         return jnp.argmax(q.reshape(*q.shape[:-1], NUM_DIMS, -1), axis=-1)
 
     def sample_from(policy):

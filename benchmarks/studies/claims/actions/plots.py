@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from studies.common.figures import COLORS, LINES, MARKERS, POLICY_COLOR, TEXT_SIZE, unique
+from studies.common.figures import COLORS, LINES, MARKERS, POLICY_COLOR, TEXT_SIZE, new_figure, unique
 
 # What chooses from values is blue; policies have colors of their own. Flat ways are solid.
 VALUE_COLOR, POLICY_COLORS = COLORS[0], (POLICY_COLOR, *COLORS[1:])
@@ -24,8 +23,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     if not lines:
         raise ValueError("figure: expected at least one line of times")
     batch_sizes, looks = unique(line["batch_size"] for line in lines), make_looks(lines)
-    figure = Figure(figsize=(4.6 * len(batch_sizes), 4.3), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * len(batch_sizes), 4.3)
     panels = figure.subplots(1, len(batch_sizes), squeeze=False, sharex=True)[0]
     for panel, batch_size in zip(panels, batch_sizes, strict=True):
         for line in lines:

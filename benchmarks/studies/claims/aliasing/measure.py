@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from studies.claims.aliasing.learners import (
     reinforce_samples,
     remembering,
 )
-from studies.claims.rows import Measuring, Statement, exactly, judge
+from studies.claims.rows import Measuring, Says, Statement, exactly, judge
 
 DISCOUNTS = (1.0, 0.9)
 SKULL, MILD, EQUAL, SEVERE = -10.0, -4.0, -5.0, -100.0  # what the skull costs
@@ -167,17 +167,19 @@ SAMPLED = {
 }
 ACTOR, FROZEN = "actor-critic without memory", "Q-learning without memory, then"
 MEMORY = "Q-learning with memory of the last observation, then"
+# Name, condition, quantity, bounds for each discount, what says so.
+EXPECTED: tuple[tuple[str, str, str, tuple[tuple[float, float], ...], Says], ...] = (
+    ("actor", ACTOR, VALUE, ((-3.9, 0.0), (-3.1, 0.0)), "chapter"),
+    ("east", ACTOR, "part of east in east or west, grey cells", ((0.4, 0.6),) * 2, "condition"),
+    ("greedy", f"{FROZEN} greedy", LIMITED, ((-math.inf, -5.0), (-math.inf, -4.0)), "chapter"),
+    ("epsilon", f"{FROZEN} 0.1-greedy", LIMITED, ((-math.inf, -5.0), (-math.inf, -3.5)), "chapter"),
+    ("remembers", f"{MEMORY} greedy", LIMITED, ((-2.65, 0.0), (-2.4, 0.0)), "condition"),
+    ("remembers epsilon", f"{MEMORY} 0.1-greedy", LIMITED, ((-3.8, 0.0), (-3.0269, 0.0)), "condition"),
+)
 LEARNED = {
     f"{name} {discount:g}": Statement(at(condition, discount), quantity, *bounds[i], says=says)
     for i, discount in enumerate(DISCOUNTS)
-    for name, condition, quantity, bounds, says in (
-        ("actor", ACTOR, VALUE, ((-3.9, 0.0), (-3.1, 0.0)), "chapter"),
-        ("east", ACTOR, "part of east in east or west, grey cells", ((0.4, 0.6),) * 2, "condition"),
-        ("greedy", f"{FROZEN} greedy", LIMITED, ((-math.inf, -5.0), (-math.inf, -4.0)), "chapter"),
-        ("epsilon", f"{FROZEN} 0.1-greedy", LIMITED, ((-math.inf, -5.0), (-math.inf, -3.5)), "chapter"),
-        ("remembers", f"{MEMORY} greedy", LIMITED, ((-2.65, 0.0), (-2.4, 0.0)), "condition"),
-        ("remembers epsilon", f"{MEMORY} 0.1-greedy", LIMITED, ((-3.8, 0.0), (-3.0269, 0.0)), "condition"),
-    )
+    for name, condition, quantity, bounds, says in EXPECTED
 }
 LEARNING = {
     "learning 1": Statement(
@@ -226,7 +228,7 @@ def class_values(deterministic: Mapping[str, float]) -> dict[str, float]:
     }
     evaluate = jax.vmap(jax.vmap(lambda pi, g: envs.start_value(grid, pi, g), (None, 0)), (0, None))
     values = np.asarray(jax.jit(evaluate)(jnp.stack(list(fixed.values())), jnp.array(DISCOUNTS)))
-    found = {}
+    found: dict[str, float] = {}
     for i, discount in enumerate(DISCOUNTS):
         best = {name: float(values[j, i]) for j, name in enumerate(fixed)} | {
             "sees the state": envs.optimal_policy(grid, discount).value,
@@ -245,7 +247,7 @@ def skull_out_of_reach(grid: envs.TabularMDP) -> envs.TabularMDP:
     """The gridworld where south of the first and the last cell is a wall."""
     transition = np.array(grid.transition)
     transition[[0, 4], envs.Move.SOUTH] = np.eye(len(transition))[[0, 4]]
-    return grid._replace(transition=transition)
+    return grid._replace(transition=cast(jax.Array, transition))
 
 
 def deterministic_values() -> dict[str, float]:
@@ -256,7 +258,7 @@ def deterministic_values() -> dict[str, float]:
     problems = {f"deterministic {discount:g}": (grids[SKULL], discount) for discount in DISCOUNTS}
     problems |= {f"deterministic, around the skull {discount:g}": (around, discount) for discount in DISCOUNTS}
     problems |= {f"skull {skull:g}": (grids[skull], 1.0) for skull in (MILD, EQUAL)}
-    problems["arrivals"] = around._replace(reward=arrive), 1.0
+    problems["arrivals"] = around._replace(reward=cast(jax.Array, arrive)), 1.0
     limited = {"limit": (grids[SEVERE], 1.0), "limit suicide": (grids[SKULL], 1.0)}
     return best_deterministic(problems) | best_deterministic(limited, time_limit=TIME_LIMIT)
 
@@ -345,7 +347,7 @@ def learned_values(num_seeds: int, seed: int) -> dict[str, np.ndarray]:
     with jax.enable_x64(True):
         pi = np.asarray(jax.nn.softmax(np.asarray(logits, np.float64)))
         actor, frozen = map(np.asarray, frozen_values(grid, pi, np.asarray(q)))
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for i, discount in enumerate(DISCOUNTS):
         east, west = (pi[i, :, 1, move] for move in (envs.Move.EAST, envs.Move.WEST))
         by_name = {"actor": actor[i], "east": east / (east + west)}

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
+from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE, new_figure
 
 ACTOR = "actor-critic"
 HEIGHT, SEED_HEIGHT = 0.27, 0.1  # of a class's mark, and of the spread of its seeds
@@ -29,8 +28,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     discounts = list(dict.fromkeys(entry["discount"] for entry in data["classes"]))
     if not discounts:
         raise ValueError("claim: expected at least one class")
-    figure = Figure(figsize=(13, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13, 4.8)
     panels = figure.subplots(1, len(discounts) + 1, width_ratios=[1] * len(discounts) + [0.8])
     for panel, discount in zip(panels, discounts, strict=False):
         classes = [entry for entry in data["classes"] if entry["discount"] == discount]
@@ -56,17 +54,7 @@ def draw_classes(panel: Axes, classes: Sequence[Mapping[str, Any]], into_skull: 
         if entry["learned"] is not None:
             draw_learned(panel, i + 0.32, entry["learned"], rng)
     if into_skull is not None:
-        last = len(classes) - 1
-        panel.plot([into_skull] * 2, [last - HEIGHT, last + 0.05], color="black", linewidth=2.5)
-        panel.annotate(
-            f"{into_skull:.4g}, into the skull",
-            (into_skull, last - 0.1),
-            (-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=TEXT_SIZE - 1,
-        )
+        draw_mark(panel, len(classes) - 1, into_skull, f"{into_skull:.4g}, into the skull")
     panel.set_yticks(range(len(classes)), [entry["class"] for entry in classes], fontsize=TEXT_SIZE)
     panel.set_ylim(len(classes) - 0.3, -0.6)
     panel.set_xlabel("expected return of an episode", fontsize=TEXT_SIZE)
@@ -89,9 +77,14 @@ def draw_exact(panel: Axes, i: int, value: float) -> None:
             fontsize=TEXT_SIZE - 1,
         )
         return
+    draw_mark(panel, i, value, f"{value:.4g}")
+
+
+def draw_mark(panel: Axes, i: int, value: float, text: str) -> None:
+    """An exact value of the class i, and a text left of it."""
     panel.plot([value] * 2, [i - HEIGHT, i + 0.05], color="black", linewidth=2.5)
     panel.annotate(
-        f"{value:.4g}",
+        text,
         (value, i - 0.1),
         (-4, 0),
         textcoords="offset points",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ NUM_TARGETS, NUM_TUNING = 16, 64  # targets a seed, and targets to choose a sear
 BATCH_SIZE = 256
 CRITIC, NUM_CRITIC_KEYS = "relu_2x64_late", 4
 NUM_ROUNDS = 9  # a value of every time and ratio for each
-LIMITS = {"min_time_s": 0.02, "max_time_s": 0.1, "min_repetitions": 20, "num_rounds": 1}
+LIMITS: dict[str, Any] = {"min_time_s": 0.02, "max_time_s": 0.1, "min_repetitions": 20, "num_rounds": 1}
 COMPILE_THREADS = 2
 
 
@@ -151,21 +151,23 @@ def arm_trial(key: jax.Array, key_tuning: jax.Array, num_seeds: int) -> Trial:
     """The arm, with targets of the seeds, and others to choose a search on."""
     num_report = num_seeds * NUM_TARGETS
     tasks = [make_task(ARM_TASK, *of) for of in ((num_report, key), (NUM_TUNING, key_tuning))]
-    states = np.concatenate([task.states for task in tasks])
-    assert tasks[0].problem is not None
-    problem = tasks[0].problem._replace(
-        states=states, maximum=np.zeros(len(states))
-    )  # every target can be reached
-    return make_trial(tasks[0]._replace(states=states, problem=problem), num_report)
+    # Every target can be reached.
+    return make_trial(with_states(tasks[0], tasks, np.zeros(num_report + NUM_TUNING)), num_report)
 
 
 def critic_trial() -> Trial:
     """The critic, with the two halves of its states whose maximum is known."""
     parts = [make_case(CRITIC, split, 32, 0).task for split in ("report", "tune")]
-    problems = [part.problem for part in parts]
-    states, maximum = (np.concatenate([getattr(p, name) for p in problems]) for name in ("states", "maximum"))
-    problem = problems[0]._replace(states=states, maximum=maximum)
-    return make_trial(parts[0]._replace(states=states, problem=problem), len(parts[0].states))
+    problems = [part.problem for part in parts if part.problem is not None]
+    maximum = np.concatenate([problem.maximum for problem in problems])
+    return make_trial(with_states(parts[0], problems, maximum), len(parts[0].states))
+
+
+def with_states(task: Task, parts: Sequence[Task | pgjax.problems.Problem], maximum: np.ndarray) -> Task:
+    """The task with the states of several, whose maximum is known; in NumPy, as they are taken one by one."""
+    assert task.problem is not None
+    states = cast(jax.Array, np.concatenate([part.states for part in parts]))
+    return task._replace(states=states, problem=task.problem._replace(states=states, maximum=maximum))
 
 
 def make_trial(task: Task, num_report: int) -> Trial:

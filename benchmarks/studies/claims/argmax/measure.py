@@ -184,7 +184,7 @@ def on_quadratics(num_seeds: int, seed: int) -> dict[Any, Any]:
 
 def cube(num_dims: int) -> pgjax.Box:
     """[-1, 1]^d."""
-    return pgjax.Box([-1.0] * num_dims, [1.0] * num_dims)
+    return pgjax.Box(np.full(num_dims, -1.0), np.full(num_dims, 1.0))
 
 
 def minus_squared_distance(optimum: jax.Array, action: jax.Array) -> jax.Array:
@@ -270,7 +270,7 @@ def best_samples(maximizer: maximizers.Maximizer, key: jax.Array) -> jax.Array:
     objective = functools.partial(minus_squared_distance, optimum)
     center = jnp.zeros(NUM_DIMS)
     initial = maximizers.Candidates(center[None], objective(center)[None], 1, 0)
-    state, _ = maximizer.init(None, objective, initial)
+    state, _ = maximizer.init(jax.random.key(0), objective, initial)  # draws nothing
 
     def step(carry, key):
         state, best = carry

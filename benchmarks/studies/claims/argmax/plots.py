@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, REGRET_FLOOR, TEXT_SIZE
+from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, REGRET_FLOOR, TEXT_SIZE, two_panels
 
 # The ways out that the chapter names are circles and squares; what it leaves out is a triangle.
 CEM_COLOR = POLICY_COLOR
@@ -27,9 +26,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     data = claim["figure"]
     if not data["random"]:
         raise ValueError("figure: expected at least one line of random search")
-    figure = Figure(figsize=(11.0, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    quadratic, arm = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    figure, quadratic, arm = two_panels(11.0, 4.8, (1.25, 1))
     draw_quadratic(quadratic, data)
     draw_arm(arm, data["arm"])
     for panel in (quadratic, arm):
@@ -58,7 +55,7 @@ def draw_quadratic(panel: Axes, data: Mapping[str, Any]) -> None:
             fontsize=TEXT_SIZE,
         )
     off, grid, cem, fine = (data[name] for name in ("off_center", "grid", "cem", "fine_grid"))
-    in_six = {"linewidth": 1.0, "markersize": 6}
+    in_six: dict[str, Any] = {"linewidth": 1.0, "markersize": 6}
     color = COLORS[[line["num_dims"] for line in data["random"]].index(6) % len(COLORS)]
     panel.plot(*xy(off), "o:", color=color, markerfacecolor="white", label="d = 6, optimum anywhere", **in_six)
     panel.plot(*xy(grid), "s--", color="black", label="d = 6, grid of 3 and 5 points a side", **in_six)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from pgjax import environments, losses, maximizers, noise
 from pgjax.distributions import DiagonalNormal, EpsilonGreedy
 
 NUM_JOINTS, NUM_PULLS, ROUND = 6, 2048, 32  # pulls in all, and between updates
-BOX = pgjax.Box(low=[-1.0] * NUM_JOINTS, high=[1.0] * NUM_JOINTS)
+BOX = pgjax.Box(low=np.full(NUM_JOINTS, -1.0), high=np.full(NUM_JOINTS, 1.0))
 GRID = np.array(list(np.ndindex((3,) * NUM_JOINTS)), np.float32) - 1  # three positions a joint
 SEARCH, SEARCH_STEPS = maximizers.cross_entropy(num_samples=64, num_elites=6), 8
 CRITIC, CRITIC_BATCH, CRITIC_STEPS = pgjax.ValueNetwork((32, 32)), 64, 16  # of the action alone; steps a round
@@ -28,16 +28,18 @@ EXPLORATION_STD, RIDGE = 0.3, 0.1
 
 
 class Pulls(NamedTuple):
-    """All pulls so far, the last round's at the end of `count`; what comes after is 0."""
+    """All pulls so far, the last round's at the end of `num_pulls`; what comes after is 0."""
 
     actions: jax.Array
     rewards: jax.Array
-    count: jax.Array
+    num_pulls: jax.Array
 
     def last(self) -> tuple[jax.Array, jax.Array]:
         """The actions and rewards of the last round."""
-        start = self.count - ROUND
-        return tuple(jax.lax.dynamic_slice_in_dim(x, start, ROUND) for x in self[:2])
+        actions, rewards = (
+            jax.lax.dynamic_slice_in_dim(x, self.num_pulls - ROUND, ROUND) for x in (self.actions, self.rewards)
+        )
+        return actions, rewards
 
 
 class BanditLearner(NamedTuple):
@@ -52,7 +54,7 @@ class BanditLearner(NamedTuple):
     """
 
     init: Callable[[jax.Array], Any]
-    best: Callable[[jax.Array, Any, jax.Array], jax.Array]
+    best: Callable[[jax.Array, Any, jax.Array | bool], jax.Array]
     act: Callable[[jax.Array, Any, jax.Array, jax.Array], jax.Array]
     update: Callable[[jax.Array, Any, Pulls, jax.Array], Any]
     tries: tuple[float, ...]
@@ -60,7 +62,7 @@ class BanditLearner(NamedTuple):
 
 def pull_all(
     learner: BanditLearner,
-    kind: jax.Array,
+    kind: jax.Array | bool,
     key: jax.Array,
     bandit: environments.QuadraticBandit,
     setting: jax.Array,
@@ -79,8 +81,8 @@ def pull_all(
         best = learner.best(key_best, state, kind)
         actions = learner.act(key_act, state, best, setting)
         rewards = jax.vmap(bandit.pull)(jax.random.split(key_pull, ROUND), actions)
-        write = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=pulls.count, axis=0)
-        pulls = Pulls(write(pulls.actions, actions), write(pulls.rewards, rewards), pulls.count + ROUND)
+        write = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=pulls.num_pulls, axis=0)
+        pulls = Pulls(write(pulls.actions, actions), write(pulls.rewards, rewards), pulls.num_pulls + ROUND)
         return (key, learner.update(key_update, state, pulls, setting), pulls), best
 
     _, best = jax.lax.scan(one_round, (key_run, learner.init(key_init), pulls), length=num_rounds)
@@ -90,7 +92,7 @@ def pull_all(
 @functools.partial(jax.jit, static_argnums=0)
 def pull_all_seeds(
     learner: BanditLearner,
-    kind: jax.Array,
+    kind: jax.Array | bool,
     keys: jax.Array,
     bandit: environments.QuadraticBandit,
     settings: jax.Array,
@@ -169,7 +171,7 @@ def quadratic_learner() -> BanditLearner:
         return padded[..., rows] * padded[..., columns]
 
     def update(key, state, pulls, std):
-        known = features(pulls.actions) * (jnp.arange(len(pulls.rewards)) < pulls.count)[:, None].astype(float)
+        known = features(pulls.actions) * (jnp.arange(len(pulls.rewards)) < pulls.num_pulls)[:, None].astype(float)
         return jnp.linalg.solve(known.T @ known + RIDGE * jnp.eye(len(rows)), known.T @ pulls.rewards)
 
     return BanditLearner(
@@ -181,6 +183,11 @@ def quadratic_learner() -> BanditLearner:
     )
 
 
+def critic_value(params: Any, action: jax.Array) -> jax.Array:
+    """The MLP critic's value of an action, or of several."""
+    return cast(jax.Array, CRITIC.apply(params, action))
+
+
 def critic_learner() -> BanditLearner:
     """An MLP critic on replayed pulls, and CEM or a policy that climbs it (both). Setting: Adam's rate."""
 
@@ -190,19 +197,19 @@ def critic_learner() -> BanditLearner:
 
     def best(key, state, kind):
         params, mean = state[0]
-        found = functools.partial(search, value=lambda action: CRITIC.apply(params, action))
+        found = functools.partial(search, value=lambda action: critic_value(params, action))
         return jax.lax.cond(kind, lambda key: jnp.clip(mean, BOX.low, BOX.high), found, key)
 
     def loss(both, key, pulls):
         params, mean = both
         key_rows, key_actions = jax.random.split(key)
-        rows = jax.random.randint(key_rows, (CRITIC_BATCH,), 0, pulls.count)
-        values = CRITIC.apply(params, pulls.actions[rows])
+        rows = jax.random.randint(key_rows, (CRITIC_BATCH,), 0, pulls.num_pulls)
+        values = critic_value(params, pulls.actions[rows])
         fit = losses.value_loss(values, pulls.rewards[rows], 1 / CRITIC_BATCH)
         fixed = jax.lax.stop_gradient(params)
         pi = DiagonalNormal(jnp.tile(mean[None], (ROUND, 1)), jnp.full(NUM_JOINTS, jnp.log(EXPLORATION_STD)))
         climb = losses.pathwise_loss(
-            key_actions, lambda _, action: CRITIC.apply(fixed, action), jnp.zeros(ROUND), pi, 1 / ROUND
+            key_actions, lambda _, action: critic_value(fixed, action), jnp.zeros(ROUND), pi, 1 / ROUND
         )
         return fit + climb
 

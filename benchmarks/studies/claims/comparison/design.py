@@ -182,6 +182,6 @@ def effects(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def quartiles(curves: Sequence[np.ndarray]) -> list[list[list[float]]]:
+def quartiles(curves: np.ndarray) -> list[list[list[float]]]:
     """25, 50 and 75 % over seeds of each curve, for a figure."""
     return [np.round(np.percentile(curve, (25, 50, 75), axis=0), 4).tolist() for curve in curves]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from studies.common.timing import time_interleaved
 Values = dict[said.Key, Any]
 
 NUM_FEATURES, NUM_ACTIONS, NUM_TIMINGS = 12, 64, 8  # of the state; discrete actions; independent timings
-TIMING = {"min_time_s": 0.01, "max_time_s": 0.05, "num_rounds": 1}
+TIMING: dict[str, Any] = {"min_time_s": 0.01, "max_time_s": 0.05, "num_rounds": 1}
 NOISE_STD, CURVATURES = 0.5, (0.5, 2.0)  # of the bandit: the reward's noise, the range of H's eigenvalues
 GAME_STEPS, GAME_LAST, GAME_RATE, GAME_TEMPERATURE = 3000, 500, 0.3, 0.1
 TD_BATCH = 16
@@ -97,8 +97,8 @@ def what_is_learned(study: Study) -> Values:
             relative_error(jax.tree.map(lambda x, at=(index, i): x[at], study.instances.mdp), q)
             for i, q in enumerate(learned)
         ]
-        lost = (1 - side(study, who, "greedy", index)[:, -1] for who in ("value", "policy"))
-        values |= both_sides(where, said.LOSS, *lost)
+        value, policy = (1 - side(study, who, "greedy", index)[:, -1] for who in ("value", "policy"))
+        values |= both_sides(where, said.LOSS, value, policy)
     return values
 
 
@@ -122,11 +122,13 @@ def how_to_act(seed: int) -> Values:
     policies = pgjax.GaussianPolicy(bandits.NUM_JOINTS), pgjax.CategoricalPolicy(NUM_ACTIONS)
 
     def search(params, key, states):
-        objective = functools.partial(critic.apply, params)
+        objective = functools.partial(cast(Any, critic.apply), params)
         cem = pgjax.maximizers.cross_entropy(num_samples=64, num_elites=6)
         return pgjax.maximize_batch(key, objective, states, bandits.BOX, cem, num_steps=2).action
 
-    argmax = jax.jit(lambda params, key, states: jnp.argmax(values.apply(params, states), axis=-1))
+    def greedy(params, key, states):
+        return jnp.argmax(cast(jax.Array, values.apply(params, states)), axis=-1)
+
     ways = [
         (
             best,
@@ -134,26 +136,27 @@ def how_to_act(seed: int) -> Values:
             jax.jit(functools.partial(pgjax.sample, policy)),
             jax.jit(policy.init)(keys["policy"], states[0]),
         )
-        for best, own, policy in zip((jax.jit(search), argmax), params, policies, strict=True)
+        for best, own, policy in zip((jax.jit(search), jax.jit(greedy)), params, policies, strict=True)
     ]
-    calls, measured = {}, {}
+    calls: dict[tuple[str, str], tuple[Any, tuple[Any, ...]]] = {}
+    measured: Values = {}
     for where, (size, _) in said.WHERE_ACTING.items():
         best, params, sample, policy_params = ways["discrete" in where]
         calls[where, VALUE] = (best, (params, keys["act"], states[:size]))
         calls[where, POLICY] = (sample, (policy_params, keys["act"], states[:size]))
     timings = [time_interleaved(calls, **TIMING) for _ in range(NUM_TIMINGS)]
     for where, (size, _) in said.WHERE_ACTING.items():
-        sides = ([t[where, who].median_s / size for t in timings] for who in (VALUE, POLICY))
-        measured |= both_sides(f"{said.ACTING}: {where}", said.TIME, *sides, sign=RATIO)
+        value, policy = ([t[where, who].median_s / size for t in timings] for who in (VALUE, POLICY))
+        measured |= both_sides(f"{said.ACTING}: {where}", said.TIME, value, policy, sign=RATIO)
     return measured
 
 
 def make_bandits(seed: int, num: int) -> environments.QuadraticBandit:
     """Random ones, stacked: the optimum inside the box, the curvature turned at random."""
-    rng, made = np.random.default_rng(seed), []
+    rng, made, (low, high) = np.random.default_rng(seed), [], np.log(CURVATURES)
     for _ in range(num):
         turned, _ = np.linalg.qr(rng.standard_normal((bandits.NUM_JOINTS,) * 2))
-        sizes = np.exp(rng.uniform(*np.log(CURVATURES), bandits.NUM_JOINTS))
+        sizes = np.exp(rng.uniform(low, high, bandits.NUM_JOINTS))
         optimum = rng.uniform(-0.8, 0.8, bandits.NUM_JOINTS)
         curvature = turned * sizes @ turned.T
         made.append(environments.quadratic_bandit(optimum, (curvature + curvature.T) / 2, NOISE_STD))
@@ -171,7 +174,7 @@ def continuous_actions(num_seeds: int, seed: int) -> Values:
     for name, (learner, kind) in bandits.LEARNERS.items():
         pull_all = functools.partial(bandits.pull_all_seeds, learner, kind)
         # Every try gets its own share of the tuning's bandits, so that one call does.
-        tries = np.resize(np.float32(learner.tries), num_seeds)
+        tries = np.resize(np.asarray(learner.tries, np.float32), num_seeds)
         lost = np.asarray(pull_all(jax.random.clone(tuning_keys), tuning, tries))  # the same for all learners
         medians = [np.median(lost[tries == np.float32(x)]) for x in learner.tries[:num_seeds]]
         best = np.full(num_seeds, learner.tries[int(np.argmin(medians))], np.float32)
@@ -194,14 +197,14 @@ def stochastic_policies(study: Study, num_seeds: int, seed: int) -> Values:
     shaped = designs.in_runs_shape(num_seeds, list(known.values()))
     exact = dict(zip(known, designs.exact_values(study.instances.mdp, shaped)[-1, 0, :, 0], strict=False))
     index = designs.ENVIRONMENTS.index("aliased gridworld")
-    last = (side(study, who, "last", index) for who in ("value", "policy"))
+    value, policy = (side(study, who, "last", index) for who in ("value", "policy"))
     starts = np.random.default_rng(seed).dirichlet(np.ones(3), num_seeds)
     lost, average = jax.jit(jax.vmap(play_by_values))(starts)
     by_temperature = jax.jit(jax.vmap(jax.vmap(play_by_policy, (None, 0)), (0, None)))
     with_entropy, without = by_temperature(jnp.array([GAME_TEMPERATURE, 0.0]), starts)
     return {
         **{(aliased, name, said.FINAL): [value] for name, value in exact.items()},
-        **both_sides(aliased, said.FINAL, *last),
+        **both_sides(aliased, said.FINAL, value, policy),
         **both_sides(game, said.EXPLOITABILITY, lost, with_entropy),
         (game, "policy-based without entropy", said.EXPLOITABILITY): without,
         (game, "value-based, average of what it played", said.EXPLOITABILITY): average,
@@ -268,7 +271,7 @@ def two_states() -> environments.TabularMDP:
 FEATURES = np.array([1.0, 2.0, 0.0])
 
 
-def td_gradient(w: jax.Array, state: jax.Array, following: jax.Array, weights: jax.Array) -> jax.Array:
+def td_gradient(w: jax.Array, state: jax.Array, following: jax.Array, weights: jax.Array | float) -> jax.Array:
     """The semi-gradient of TD(0) with values w * feature; `following` is the expected next feature."""
     targets = returns.lambda_returns(jnp.zeros_like(state), w * following, discount=said.TD_DISCOUNT, lambda_=0.0)
     return jax.grad(lambda w: losses.value_loss(w * state, targets, weights))(w)

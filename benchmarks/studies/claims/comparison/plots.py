@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
-from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE, unique
+from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE, new_figure, unique
 
 CURVE_COLORS = (COLORS[0], COLORS[0], POLICY_COLOR, POLICY_COLOR)  # value-based, policy-based
-CURVE_LINES = ("--", "-", "--", "-")  # on-policy, replay
+CURVE_LINES: tuple[LineStyleType, ...] = ("--", "-", "--", "-")  # on-policy, replay
 VERDICT_COLORS = {"holds": COLORS[2], "open": COLORS[6], "contradicted": POLICY_COLOR}
 LINEAR = 0.01  # differences below this are drawn on a linear scale
 LOWEST = -1.0  # of the curves' axis
@@ -27,9 +27,8 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     rows = compared(claim["rows"], data["comparisons"])
     if not rows:
         raise ValueError("claim: expected at least one row that compares")
-    figure = Figure(figsize=(14, 12), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.3))
+    figure = new_figure(14, 12)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.3))[0]
     panels = left.subplots(len(data["environments"]), 1, sharex=True, squeeze=False)[:, 0]
     for index, (panel, name) in enumerate(zip(panels, data["environments"], strict=True)):
         draw_curves(panel, name, data, index)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 
-from studies.claims.rows import Statement, exactly
+from studies.claims.rows import Says, Statement, exactly
 
 Key = tuple[str, str, str]  # topic and where, who, quantity
 Range = tuple[float, float]
+Statements = dict[Key, Statement]
 
 ENVIRONMENTS = ("gridworld", "random MDP", "aliased gridworld")
 MORE = 1e-6  # a difference of exactly 0 is none
@@ -55,22 +56,32 @@ WITH_BOTH = "MLP critic + Gaussian policy"
 BANDIT_LEARNERS = ("Gaussian policy", "grid of 729", "quadratic critic + CEM", "MLP critic + CEM", WITH_BOTH)
 
 
-def single(where: str, who: str, quantity: str, expected: Range | None = None, says: str = "condition"):
+def single(
+    where: str, who: str, quantity: str, expected: Range | None = None, says: Says = "condition"
+) -> Statements:
     """One statement, about one learner or one difference (`who`); without expectation, a number that is shown."""
     if expected is None:
         expected, says = (-math.inf, math.inf), "cell"
     return {(where, who, quantity): Statement(f"{where}, {who}", quantity, *expected, says=says)}
 
 
-def entry(where: str, quantity: str, against: Range, *, says: str, sign: str = DIFFERENCE, sides=(None, None)):
+def entry(
+    where: str,
+    quantity: str,
+    against: Range,
+    *,
+    says: Says,
+    sign: str = DIFFERENCE,
+    sides: tuple[Range | None, Range | None] = (None, None),
+) -> Statements:
     """Statements of a cell: each side, and the difference or ratio of a seed's two numbers."""
     value, policy = (single(where, who, quantity, side) for who, side in zip((VALUE, POLICY), sides, strict=True))
     return value | policy | single(where, sign, quantity, against, says)
 
 
-def design(topic: str, quantity: str, regime: Range):
+def design(topic: str, quantity: str, regime: Range) -> Statements:
     """Statements of the 2x2 in each environment: its cells and its main effects."""
-    made = {}
+    made: Statements = {}
     for name in ENVIRONMENTS:
         where = f"{topic}: {name}"
         for cell in CELLS.values():
@@ -80,9 +91,9 @@ def design(topic: str, quantity: str, regime: Range):
     return made
 
 
-def what_is_learned():
+def what_is_learned() -> Statements:
     """Values are learned roughly; the policy that they imply, exactly."""
-    made = {}
+    made: Statements = {}
     for name in ENVIRONMENTS[:2]:
         where = f"{LEARNED}: {name}"
         made |= single(where, "Q-learning", ERROR, (0.0, 0.5))
@@ -90,12 +101,13 @@ def what_is_learned():
     return made
 
 
-def how_to_act():
+def how_to_act() -> Statements:
     """A search costs more than a sample; an argmax over few actions does not."""
-    made = {}
+    made: Statements = {}
     for name in WHERE_ACTING:
         discrete = "discrete" in name
-        against, says = ((0.5, 2.0), "condition") if discrete else (DEARER, "chapter")
+        against: Range = (0.5, 2.0) if discrete else DEARER
+        says: Says = "condition" if discrete else "chapter"
         statements = entry(f"{ACTING}: {name}", TIME, against, says=says, sign=RATIO)
         made |= {
             key: s._replace(quantity=f"{TIME}, s") if s.says == "cell" else s for key, s in statements.items()
@@ -103,19 +115,23 @@ def how_to_act():
     return made
 
 
-def continuous_actions():
+def continuous_actions() -> Statements:
     """A grid is coarse; a critic that can be searched is not; a critic can also train the policy."""
-    made = {}
+    made: Statements = {}
     for name in BANDIT_LEARNERS:
         made |= single(CONTINUOUS, name, REGRET)
-    against = {"grid of 729": (DEARER, "chapter"), "quadratic critic + CEM": ((0.0, 1.0), "condition")}
-    against |= dict.fromkeys(("MLP critic + CEM", WITH_BOTH), ((0.0, 1.0), "condition"))
+    against: dict[str, tuple[Range, Says]] = {
+        "grid of 729": (DEARER, "chapter"),
+        "quadratic critic + CEM": ((0.0, 1.0), "condition"),
+        "MLP critic + CEM": ((0.0, 1.0), "condition"),
+        WITH_BOTH: ((0.0, 1.0), "condition"),
+    }
     for name, (expected, says) in against.items():
         made |= single(CONTINUOUS, f"{name} / Gaussian policy", REGRET, expected, says)
     return made
 
 
-def stochastic_policies():
+def stochastic_policies() -> Statements:
     """Epsilon-greedy policies fail where states look alike or an opponent adapts; so do unregularized policies."""
     aliased, game = (f"{STOCHASTIC}: {name}" for name in ("aliased gridworld", "rock-paper-scissors"))
     greedy, best = "epsilon .1 between east and west in the grey cells", "best without memory"
@@ -129,7 +145,7 @@ def stochastic_policies():
     }
 
 
-def sample_efficiency():
+def sample_efficiency() -> Statements:
     """The chapter's cell, and what remains of it once the data's regime is the same."""
     made = design(EFFICIENCY, MEAN_VALUE, ABOVE)
     for name in ENVIRONMENTS:
@@ -138,7 +154,7 @@ def sample_efficiency():
     return made
 
 
-def stability():
+def stability() -> Statements:
     """The chapter's cell: falls late in training, spread over seeds, and the known case of divergence."""
     made = design(STABILITY, DRAWDOWN, BELOW)
     for name in ENVIRONMENTS:
@@ -154,7 +170,7 @@ def stability():
     return made | single(where, "off-policy - on-policy", GROWTH, ABOVE)
 
 
-STATEMENTS: dict[Key, Statement] = {
+STATEMENTS: Statements = {
     **what_is_learned(),
     **how_to_act(),
     **continuous_actions(),

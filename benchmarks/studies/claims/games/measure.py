@@ -238,7 +238,8 @@ def learn_from_samples(key: jax.Array, temperature: jax.Array) -> jax.Array:
 
 def thresholds() -> dict[str, np.ndarray]:
     """Up to which learning rate uniform play is stable: the two ends of the bisection."""
-    game, found = games.rock_paper_scissors(), {}
+    game = games.rock_paper_scissors()
+    found: dict[str, np.ndarray] = {}
     for name, (make, _) in REGULARIZED.items():
 
         def bracket(temperature, make=make):

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE
+from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE, new_figure
 
 CORNERS = np.array([[0.0, 0.0], [0.5, 3**0.5 / 2], [1.0, 0.0]])  # rock, paper, scissors
-LABELS = (("rock", (0, -6), "center", "top"), ("paper", (0, 4), "center", "bottom"))
-LABELS += (("scissors", (0, -6), "center", "top"),)
+LABELS = (
+    ("rock", (0, -6), "center", "top"),
+    ("paper", (0, 4), "center", "bottom"),
+    ("scissors", (0, -6), "center", "top"),
+)
 TIME = LinearSegmentedColormap.from_list("time", ["#BBD9EC", COLORS[0], "#002A45"])
 GAMES = {"plain": "rock-paper-scissors", "biased": "rock against scissors counts twice"}
 MAX_COLUMNS = 4
@@ -34,8 +36,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
         raise ValueError("claim: expected at least one path")
     num_columns = min(MAX_COLUMNS, len(paths))
     num_rows = -(-len(paths) // num_columns)
-    figure = Figure(figsize=(2.9 * num_columns, 3.15 * num_rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2.9 * num_columns, 3.15 * num_rows + 0.5)
     panels = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for panel, path in zip(panels, paths, strict=False):
         draw_path(panel, path)

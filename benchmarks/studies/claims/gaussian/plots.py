@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE
+from studies.common.figures import COLORS, POLICY_COLOR, TEXT_SIZE, two_panels
 
 LOOKS = {"diagonal": (COLORS[0], "o", "--"), "full": (POLICY_COLOR, "^", "-")}
 MASS = 0.95  # of a Gaussian within its ellipse
@@ -27,9 +26,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     data = claim["figure"]
     if not data["learned"]:
         raise ValueError("figure: expected at least one learned gap")
-    figure = Figure(figsize=(9.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    gain, plane = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    figure, gain, plane = two_panels(9.4, 4.2, (1.15, 1))
     draw_gain(gain, data)
     draw_plane(plane, data["plane"])
     return figure

@@ -157,7 +157,9 @@ def compare_pairs(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """
     shape = (len(SIZES), NUM_PAIRS, max(SIZES))
     exists = np.arange(shape[-1]) < np.reshape(SIZES, (-1, 1, 1))
-    scales, distances = (np.exp(rng.uniform(*np.log(ends), (*shape[:2], 1))) for ends in (SCALES, DISTANCES))
+    scales, distances = (
+        np.exp(rng.uniform(low, high, (*shape[:2], 1))) for low, high in map(np.log, (SCALES, DISTANCES))
+    )
     logits = scales * rng.normal(size=shape)
     raised = rng.uniform(size=shape) < rng.uniform(size=(*shape[:2], 1))
     raised[..., :2] = True, False
@@ -232,9 +234,9 @@ def training_measurements(course: training.Course) -> dict[str, np.ndarray]:
     thirds = jax.tree.map(
         lambda x: np.array_split(x.reshape(len(x), -1), len(PHASES), axis=1), course.changes._asdict()
     )
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for i, phase in enumerate(PHASES):
-        mean = {name: np.mean(parts[i], axis=1, dtype=np.float64) for name, parts in thirds.items()}
+        mean = {name: np.asarray(np.mean(parts[i], axis=1, dtype=np.float64)) for name, parts in thirds.items()}
         found |= {
             f"{name}, {phase}": values
             for name, values in {
@@ -255,15 +257,17 @@ def training_measurements(course: training.Course) -> dict[str, np.ndarray]:
 def learned_measurements(course: training.Course) -> dict[str, np.ndarray]:
     """The bound over all of training, and what was learned, a number a seed."""
     return {
-        "bound": course.changes.bound.max(axis=(1, 2)),
-        "greedy regret": course.greedy_regret[:, -1],
-        "policy regret": course.policy_regret[:, -1],
+        "bound": np.asarray(course.changes.bound).max(axis=(1, 2)),
+        "greedy regret": np.asarray(course.greedy_regret)[:, -1],
+        "policy regret": np.asarray(course.policy_regret)[:, -1],
     }
 
 
 def drawn_pairs(pairs: Mapping[str, np.ndarray], flipped: Mapping[str, float]) -> dict[str, Any]:
     """Some random pairs of each size, and the chapter's flip at three temperatures."""
-    temperatures = [1.0, FLIPS["temperature"].exact, LOW_TEMPERATURE]
+    even = FLIPS["temperature"].exact
+    assert even is not None
+    temperatures = [1.0, even, LOW_TEMPERATURE]
     return {
         "pairs": [
             {

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE
+from studies.common.figures import COLORS, MARKERS, POLICY_COLOR, TEXT_SIZE, two_panels
 
 # What one update changes -> label, color, line: how one acts is the line, what is learned the color.
 CURVES = {
@@ -33,9 +32,7 @@ def draw(claim: Mapping[str, Any]) -> Figure:
     data = claim["figure"]
     if not data["training"]["update"]:
         raise ValueError("claim: expected at least one round of training")
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2)
+    figure, *panels = two_panels(11, 4.6)
     draw_bound(panels[0], data["bound"])
     draw_training(panels[1], data["training"])
     for panel in panels:

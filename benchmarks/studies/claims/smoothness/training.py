@@ -7,7 +7,7 @@ have the same network, Adam at the same learning rate, equally many minibatches 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -136,10 +136,11 @@ def random_networks(key: jax.Array) -> Networks:
     """
     shapes, structure = jax.tree.flatten(jax.eval_shape(Q_NETWORK.init, key, jnp.zeros((1, STATE_SIZE))))
     keys = jax.random.split(key, len(shapes))
-    q = structure.unflatten(
+    leaves = [
         noise.normal(keys[i], x.shape) / x.shape[0] ** 0.5 if x.ndim == 2 else jnp.zeros(x.shape)
         for i, x in enumerate(shapes)
-    )
+    ]
+    q = jax.tree.unflatten(structure, leaves)
     return Networks(q, {"params": {{"values": "logits"}.get(name, name): x for name, x in q["params"].items()}})
 
 
@@ -210,8 +211,7 @@ def one_round(problem: Problem, held_out: jax.Array, carry: Any, inputs: tuple[N
 def loss(networks: Networks, replayed: Pulls, own: tuple[Pulls, jax.Array]) -> jax.Array:
     """Half the mean squared error of Q, plus PPO's clipped surrogate; they share no parameter."""
     pulls, old_log_probs = own
-    q_values = Q_NETWORK.apply(networks.q, replayed.states)
-    log_probs = POLICY.apply(networks.policy, pulls.states).log_probs
+    q_values, log_probs = values_of(networks.q, replayed.states), log_probs_of(networks.policy, pulls.states)
     of_q = 0.5 * jnp.mean((chosen(q_values, replayed.actions) - replayed.rewards) ** 2)
     new_log_probs = chosen(log_probs, pulls.actions)
     return of_q + losses.ppo_loss(new_log_probs, old_log_probs, pulls.rewards, 1 / MINIBATCH)
@@ -223,7 +223,17 @@ def chosen(values: jax.Array, actions: jax.Array) -> jax.Array:
 
 
 def show(networks: Networks, states: jax.Array) -> Shown:
-    return Shown(Q_NETWORK.apply(networks.q, states), POLICY.apply(networks.policy, states).log_probs)
+    return Shown(values_of(networks.q, states), log_probs_of(networks.policy, states))
+
+
+def values_of(params: Any, states: jax.Array) -> jax.Array:
+    """What Q_NETWORK says, `[B, K]`."""
+    return cast(jax.Array, Q_NETWORK.apply(params, states))
+
+
+def log_probs_of(params: Any, states: jax.Array) -> jax.Array:
+    """What POLICY says, `[B, K]`."""
+    return cast(Categorical, POLICY.apply(params, states)).log_probs
 
 
 def changes(before: Shown, after: Shown, truth: jax.Array, temperature: jax.Array) -> tuple[jax.Array, ...]:

@@ -33,7 +33,7 @@ def measure_batch(
     longest_call_s: float,
     max_repetitions: int = 500,
     compile_threads: int = 1,
-    **limits: float,
+    **limits: Any,
 ) -> list[dict[str, Any]]:
     """One row a way, in order; ways that `earlier` rows of smaller batches predict to take too long are skipped.
 
@@ -64,8 +64,7 @@ def measure_batch(
     meter.sample()
     calls = {name: (compiled[name].function, args) for name, args in arguments.items()}
     min_repetitions = min(max_repetitions, 200 if batch_size == 1 else 3)
-    repetitions = {"min_repetitions": min_repetitions, "max_repetitions": max_repetitions}
-    timings = time_interleaved(calls, **limits, **repetitions)  # type: ignore[arg-type]
+    timings = time_interleaved(calls, min_repetitions=min_repetitions, max_repetitions=max_repetitions, **limits)
     for name, timing in timings.items():
         add_timing(rows[name], timing)
     meter.sample()
