@@ -166,7 +166,7 @@ def test_traced_actions_out_of_range_give_no_reward(key):
         (lambda k: envs.rollout(k, envs.short_corridor(), [[np.nan, 1.0]], 5), "policy"),
         (lambda k: envs.rollout(k, envs.short_corridor(), lambda k, o: jnp.zeros(2, int), 5), "action"),
         (lambda k: envs.rollout(k, envs.short_corridor(), lambda k, o: jnp.zeros(()), 5), "action"),
-        (lambda k: envs.rollout(k, envs.short_corridor(), lambda k, o: jnp.int32(2), 5), "action"),
+        (lambda k: envs.rollout(k, envs.short_corridor(), lambda k, o: 2, 5), "action"),  # type: ignore[return-value]
         (lambda k: envs.step(k, envs.short_corridor(), 0, 2), "action"),
         (lambda k: envs.step(k, envs.short_corridor(), -1, 0), "state"),
         (lambda k: envs.step(k, envs.short_corridor(), 0, 0.5), "action"),
