@@ -1,4 +1,4 @@
-"""Returns and advantages over several steps, which tell the end of an episode from the end of the data.
+"""Returns over several steps, which tell the end of an episode from the end of the data.
 
 All take one trajectory, whose step t goes from s_t by a_t to r_t and s_{t+1}. An episode that ended by itself is
 `terminated` there: nothing comes after it, and its next value counts 0. One that was stopped (a time limit) is
@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from pgjax.checks import check_count
-from pgjax.returns.arrays import as_flags, as_scalar, as_steps
+from pgjax.returns.arrays import as_scalar, as_steps
+from pgjax.returns.recursions import ends_of, sum_backward
 from pgjax.types import Array, ArrayLike
 
 
@@ -55,7 +56,7 @@ def discounted_returns(
         (rewards,) = as_steps(rewards=rewards)
         next_values = jnp.zeros_like(rewards)
     rewards, next_values = as_steps(rewards=rewards, next_values=next_values)
-    _, cut = _ends(next_values, terminated, truncated)
+    _, cut = ends_of(next_values, terminated, truncated)
     return lambda_returns(
         rewards,
         jnp.where(cut, next_values, 0),
@@ -100,10 +101,10 @@ def lambda_returns(
         Sutton & Barto (2018), Reinforcement learning, equation 12.18.
     """
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
-    bootstrap, cut = _ends(bootstrap, terminated, truncated)
+    bootstrap, cut = ends_of(bootstrap, terminated, truncated)
     gamma, decay = as_scalar("discount", discount, rewards, 0, 1), as_scalar("lambda_", lambda_, rewards, 0, 1)
     ahead = jnp.where(cut, bootstrap, (1 - decay) * bootstrap)
-    returns = _sum_backward(rewards + gamma * ahead, gamma * decay, cut)
+    returns = sum_backward(rewards + gamma * ahead, gamma * decay, cut)
     return jax.lax.stop_gradient(returns) if stop_gradient else returns
 
 
@@ -138,77 +139,13 @@ def n_step_returns(
     """
     check_count("num_steps", num_steps)
     rewards, bootstrap = as_steps(rewards=rewards, next_values=next_values)
-    bootstrap, cut = _ends(bootstrap, terminated, truncated)
+    bootstrap, cut = ends_of(bootstrap, terminated, truncated)
     gamma = as_scalar("discount", discount, rewards, 0, 1)
     returns = _sum_steps(rewards, bootstrap, cut, gamma, min(int(num_steps), len(rewards)))
     return jax.lax.stop_gradient(returns) if stop_gradient else returns
 
 
-def gae(
-    rewards: ArrayLike,
-    values: ArrayLike,
-    next_values: ArrayLike,
-    terminated: ArrayLike | None = None,
-    truncated: ArrayLike | None = None,
-    *,
-    discount: ArrayLike,
-    lambda_: ArrayLike,
-    stop_gradient: bool = True,
-) -> Array:
-    """Estimate the advantage of each action over the policy's mean (generalized advantage estimation).
-
-    `A_t = delta_t + gamma lambda A_{t+1}`, `delta_t = r_t + gamma V(s_{t+1}) - V(s_t)`
-
-    lambda = 0 gives the TD errors. Where `next_values[t]` is `values[t + 1]` inside an episode, as for values of
-    one network on the same observations, lambda = 1 gives the discounted returns less the values, and A + V are
-    the lambda returns, the usual targets of V.
-
-    Args:
-        values: V(s_t), shape `[T]`.
-        next_values: V(s_{t+1}) before any reset, shape `[T]`: not `values` shifted, wherever an episode was
-            truncated; not read where terminated.
-        rewards, terminated, truncated, discount, lambda_: as for `lambda_returns`.
-        stop_gradient: whether derivatives are zero, so that a policy loss cannot train the values.
-
-    Returns:
-        shape `[T]`.
-    Raises:
-        ValueError: shapes that do not fit, rates known and out of [0, 1].
-    Differentiable in:
-        nothing; with `stop_gradient=False` rewards, values, next_values.
-    Reference:
-        Schulman et al. (2016), High-dimensional continuous control using generalized advantage estimation,
-        equation 16. Truncation: Pardo et al. (2018), Time limits in reinforcement learning.
-    """
-    rewards, values, bootstrap = as_steps(rewards=rewards, values=values, next_values=next_values)
-    bootstrap, cut = _ends(bootstrap, terminated, truncated)
-    gamma, decay = as_scalar("discount", discount, rewards, 0, 1), as_scalar("lambda_", lambda_, rewards, 0, 1)
-    advantages = _sum_backward(rewards + gamma * bootstrap - values, gamma * decay, cut)
-    return jax.lax.stop_gradient(advantages) if stop_gradient else advantages
-
-
-def _ends(next_values: Array, terminated: ArrayLike | None, truncated: ArrayLike | None) -> tuple[Array, Array]:
-    """The values to go on from, 0 where terminated, and where the recursion is cut."""
-    num_steps = len(next_values)
-    terminated = as_flags("terminated", terminated, num_steps)
-    truncated = as_flags("truncated", truncated, num_steps)
-    last = jnp.arange(num_steps) == num_steps - 1
-    return jnp.where(terminated, 0, next_values), terminated | truncated | last
-
-
-# The loops are jitted so that calls outside of jit compile them once, not every time.
-@jax.jit
-def _sum_backward(terms: Array, factor: Array, cut: Array) -> Array:
-    """x_t = terms_t + factor x_{t+1}, and x_t = terms_t where cut, whatever (NaN too) comes after."""
-
-    def step(after, now):
-        term, cut = now
-        total = term + jnp.where(cut, 0, factor * after)
-        return total, total
-
-    return jax.lax.scan(step, jnp.zeros((), terms.dtype), (terms, cut), reverse=True)[1]
-
-
+# Jitted so that calls outside of jit compile it once, not every time.
 @functools.partial(jax.jit, static_argnums=4)
 def _sum_steps(rewards: Array, bootstrap: Array, cut: Array, gamma: Array, num_steps: int) -> Array:
     """Returns of up to num_steps steps, each number of steps from the one below it."""
