@@ -207,7 +207,13 @@ def process_signature(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None] | None:
     """Flax modules show their own fields with the defaults that the source gives; Flax's are left out."""
-    if what != "class" or not isinstance(obj, type) or not issubclass(obj, nn.Module):
+    if what != "class" or not isinstance(obj, type):
+        return None
+    if signature == "(*args, **kwargs)":  # of a metaclass
+        _, *parameters = inspect.signature(obj.__init__).parameters.values()
+        plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+        return str(inspect.Signature(plain)), None
+    if not issubclass(obj, nn.Module):
         return None
     defaults: dict[str, str] = {}
     for cls in reversed(obj.__mro__):
