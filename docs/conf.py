@@ -1,4 +1,4 @@
-"""Sphinx configuration: `python -m sphinx -W --keep-going -j auto docs docs/_build/html` from the repository's root."""
+"""Sphinx: `python -m sphinx -W --keep-going -j auto docs docs/_build/html` from the repository's root."""
 
 import os
 import sys

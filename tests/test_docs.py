@@ -1,4 +1,4 @@
-"""The documentation's sources: every public name and page has its place, every block of Python runs or says that it does not."""
+"""The documentation's sources: names and pages have their places, Python runs or says that it does not."""
 
 import ast
 import re
@@ -17,7 +17,8 @@ FENCE = re.compile(r"^```\{?([\w-]*)\}?[^\n]*\n(.*?)^```", flags=re.DOTALL | re.
 def exports(package):
     """Return `__all__` of a package, and what its names were imported from, by its source."""
     tree = ast.parse((ROOT / package.replace(".", "/") / "__init__.py").read_text(encoding="utf-8"))
-    names, origins = [], {}
+    names: list[str] = []
+    origins: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
             names = ast.literal_eval(node.value)
@@ -94,7 +95,7 @@ def test_every_python_block_is_executed_or_says_that_it_is_not(path):
 def test_the_build_executes_every_page_and_lets_nothing_pass():
     settings = ast.parse((DOCS / "conf.py").read_text(encoding="utf-8"))
     values = {
-        node.targets[0].id: ast.literal_eval(node.value)
+        ast.unparse(node.targets[0]): ast.literal_eval(node.value)
         for node in settings.body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     }

@@ -30,7 +30,20 @@ PACKAGES = (
     "pgjax.returns",
 )
 _TITLES = {"Args": "Parameters", "Args (fields)": "Fields"}
-_NAMES = r"Args \(fields\)|Args(?:, Returns)?(?:, Raises)?|Fields|Returns|Raises|Cost|Memory|Differentiable in|Reference|Deviation"
+_NAMES = "|".join(
+    (
+        r"Args \(fields\)",
+        r"Args(?:, Returns)?(?:, Raises)?",
+        r"Fields",
+        r"Returns",
+        r"Raises",
+        r"Cost",
+        r"Memory",
+        r"Differentiable in",
+        r"Reference",
+        r"Deviation",
+    )
+)
 _SECTION = re.compile(rf"^({_NAMES}):(?:\s+(.*))?$")
 _ITEM = re.compile(r"^(\s+)((?:\w+(?:, )?)+|The others): (.*)$")
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
@@ -66,11 +79,10 @@ def _split(lines: list[str]) -> list[tuple[str | None, list[str]]]:
     after_blank = False
     for line in lines:
         found = _SECTION.match(line)
+        in_section, is_flush = parts[-1][0] is not None, bool(line) and not line.startswith(" ")
         if found:
             parts.append((found[1], [found[2]] if found[2] else []))
-        elif (parts[-1][0] is not None and line and not line.startswith(" ") and after_blank) or (
-            parts[-1][0] is not None and line and not line.startswith(" ") and _starts_prose(parts[-1][1])
-        ):
+        elif in_section and is_flush and (after_blank or _starts_prose(parts[-1][1])):
             parts.append((None, [line]))
         else:
             parts[-1][1].append(line)
@@ -194,7 +206,7 @@ def process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, li
 
 def _owner(name: str) -> Any:
     """The class whose member has this name, or None."""
-    module, _, last = name.rpartition(".")
+    module = name.rpartition(".")[0]
     parent, _, cls = module.rpartition(".")
     try:
         value = getattr(importlib.import_module(parent), cls)

@@ -10,6 +10,7 @@ from pgjax import environments as envs
 from studies.claims.aliasing import learners as claims_aliasing_learners
 from studies.claims.aliasing import measure as claims_aliasing
 from studies.claims.aliasing import plots as claims_aliasing_plots
+from studies.claims.aliasing import statements
 from studies.common import results
 from tests.benchmarks.runs import judged_run
 
@@ -56,7 +57,7 @@ def test_what_the_chapter_leaves_out_contradicts_it_and_all_else_holds(small_run
     contradicted = {name for name, row in rows.items() if row["verdict"] == "contradicted"}
     assert contradicted == {"memory 1", "memory 0.9", "mild"}
     assert all(rows[name]["says"] == "chapter" for name in contradicted)
-    few = claims_aliasing.SAMPLED  # their intervals are wide with so few seeds
+    few = statements.SAMPLED  # their intervals are wide with so few seeds
     assert {name for name, row in rows.items() if row["verdict"] == "open"} <= set(few)
     assert rows["chance 1"]["verdict"] == rows["actor 1"]["verdict"] == "holds"
 
@@ -134,7 +135,7 @@ def test_memory_shows_the_last_observation_and_changes_nothing_else(key):
 def test_learners_find_what_their_class_holds(small_run):
     rows, _ = small_run
     for i, discount in enumerate((1.0, 0.9)):
-        best = {name: claims_aliasing.TABLE[name][i] for name in ("stochastic", "with memory")}
+        best = {name: statements.TABLE[name][i] for name in ("stochastic", "with memory")}
         found = {
             name: np.array(rows[f"{name} {discount:g}"]["values"]) for name in ("actor", "greedy", "remembers")
         }
