@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
+from tests.settings import default_settings
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -11,14 +15,19 @@ def blocks(language):
 
 
 def test_the_readmes_examples_run_and_print_what_the_readme_says(capsys):
-    expected = "".join(blocks("text"))
-    exec(compile("".join(blocks("python")), "README.md", "exec"), {})
-    assert numbers_rounded(capsys.readouterr().out) == numbers_rounded(expected)
+    with default_settings():
+        exec(compile("".join(blocks("python")), "README.md", "exec"), {})
+    (words, numbers), (said, expected) = map(parted, (capsys.readouterr().out, "".join(blocks("text"))))
+    assert words == said
+    # Training multiplies what rounding differs in between machines.
+    np.testing.assert_allclose(numbers, expected, rtol=0.2)
+    np.testing.assert_allclose(numbers[0], expected[0], rtol=1e-4)
 
 
-def numbers_rounded(text):
-    """The text with its numbers to two digits: the last ones differ between machines."""
-    return re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda m: f"{float(m[0]):.1e}", text).split()
+def parted(text):
+    """A text without its numbers with a point, and these."""
+    number = r"-?\d+\.\d+(?:e-?\d+)?"
+    return re.sub(number, "#", text).split(), [float(found) for found in re.findall(number, text)]
 
 
 def test_the_readmes_commands_name_what_exists():

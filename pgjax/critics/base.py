@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pgjax.distributions.base import as_float_array, widen
-from pgjax.networks import VALUE_GAIN, Activation, Initialization, check_sizes, dense, torso_features
+from pgjax.networks.layers import VALUE_GAIN, Activation, Initialization, check_sizes, dense, torso_features
 from pgjax.types import Array, ArrayLike, Box, DTypeLike, Params
 
 

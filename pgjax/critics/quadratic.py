@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from pgjax.box_qp import box_quadratic_argmax
 from pgjax.critics.base import BoxCritic, align, bounds_like, is_open, per_half_width
-from pgjax.networks import POLICY_GAIN, scale_tril
+from pgjax.networks import scale_tril
+from pgjax.networks.layers import POLICY_GAIN
 from pgjax.types import Array, Box
 
 # |log L_ii| stays below it: curvatures from 3e-4 to 3e3 for each half width, which float32 solves exactly.

@@ -7,31 +7,7 @@ says otherwise; the computation has the dtype of the inputs and the parameters.
 
 from pgjax.networks.categorical_policy import CategoricalPolicy
 from pgjax.networks.gaussian_policy import GaussianPolicy, scale_tril
-from pgjax.networks.layers import (
-    MLP,
-    POLICY_GAIN,
-    VALUE_GAIN,
-    Activation,
-    Initialization,
-    check_sizes,
-    dense,
-    torso_features,
-)
+from pgjax.networks.layers import MLP
 from pgjax.networks.values import QNetwork, QValues, ValueNetwork
 
-__all__ = [
-    "MLP",
-    "POLICY_GAIN",
-    "VALUE_GAIN",
-    "Activation",
-    "CategoricalPolicy",
-    "GaussianPolicy",
-    "Initialization",
-    "QNetwork",
-    "QValues",
-    "ValueNetwork",
-    "check_sizes",
-    "dense",
-    "scale_tril",
-    "torso_features",
-]
+__all__ = ["MLP", "CategoricalPolicy", "GaussianPolicy", "QNetwork", "QValues", "ValueNetwork", "scale_tril"]

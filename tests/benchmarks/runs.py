@@ -1,6 +1,5 @@
 """Studies run as a user starts them, within the tests' process."""
 
-import contextlib
 import sys
 
 import jax
@@ -8,17 +7,7 @@ import pytest
 
 from studies.claims.rows import judged
 from studies.common import command_line
-
-
-@contextlib.contextmanager
-def default_settings():
-    """JAX's own settings in the place of the tests' strict ones."""
-    with (
-        jax.numpy_dtype_promotion("standard"),  # optax needs it
-        jax.numpy_rank_promotion("allow"),
-        jax.debug_key_reuse(False),  # what is timed is the same call
-    ):
-        yield
+from tests.settings import default_settings
 
 
 def run_study(study, *arguments):

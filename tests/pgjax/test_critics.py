@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pgjax
+from pgjax import critics
 from tests.deep import deep
 
 STATE_SIZE = 5
@@ -296,3 +297,21 @@ def test_an_action_of_another_size_is_refused_by_name(family):
     critic, params = make(family, make_box(2))
     with pytest.raises(ValueError, match=r"^action "):
         apply(critic, params, make_states(3), jnp.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("family", "record"), [("quadratic", critics.Quadratic), ("control points", critics.ControlPoints)]
+)
+def test_heads_are_what_the_network_says_of_a_state_before_any_action(family, record):
+    critic, params = make(family, make_box(2))
+    assert isinstance(critic, critics.BoxCritic)
+    heads = heads_of(critic, params, make_states(3))
+    assert isinstance(heads, record)
+    if family == "quadratic":
+        assert (heads.value.shape, heads.vertex.shape, heads.factor.shape) == ((3,), (3, 2), (3, 2, 2))
+        assert np.all(np.diagonal(heads.factor, axis1=-2, axis2=-1) > 0)
+    else:
+        num_points = heads.value.shape[-1]
+        assert (heads.action.shape, heads.smoothing.shape) == ((3, num_points, 2), (3, num_points))
+        assert np.all(np.asarray(heads.smoothing) > 0)
+        assert inside(heads.action, make_box(2))

@@ -10,6 +10,7 @@ import pytest
 
 import pgjax
 from pgjax import distributions
+from pgjax.networks import scale_tril
 from tests.deep import deep
 
 PARITY = np.load(Path(__file__).parent / "data" / "seed_parity.npz")
@@ -217,3 +218,13 @@ def test_modules_are_hashable_and_static(key):
 def test_bad_settings_are_refused_by_name(module, name, key):
     with pytest.raises(ValueError, match=f"^{name} "):
         module.init(key, jnp.ones(3))
+
+
+@pytest.mark.parametrize("batch_shape", [(), (4,), (2, 3)])
+def test_a_triangular_matrix_has_the_exponentials_on_its_diagonal_and_the_rest_below_row_by_row(batch_shape, rng):
+    log_diagonal, below = (jnp.asarray(rng.normal(size=(*batch_shape, n)), jnp.float32) for n in (3, 3))
+    matrix = np.asarray(jax.jit(scale_tril)(log_diagonal, below))
+    assert matrix.shape == (*batch_shape, 3, 3)
+    np.testing.assert_allclose(np.diagonal(matrix, axis1=-2, axis2=-1), np.exp(log_diagonal), rtol=1e-6)
+    np.testing.assert_array_equal(matrix[..., [1, 2, 2], [0, 0, 1]], below)
+    np.testing.assert_array_equal(np.triu(matrix, 1), 0)
