@@ -28,8 +28,8 @@ def parity_parameters(case, dtype, prefix=""):
     return {"params": {"torso": torso, "mean": layer("mean"), "log_std": log_std}}
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
-@pytest.mark.parametrize("case", ["small", "arm"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), deep("float32", 1e-5)])
+@pytest.mark.parametrize("case", [deep("small"), "arm"])
 def test_parity_with_the_chapters_network(case, dtype, tolerance):
     with jax.enable_x64(dtype == "float64"):
         observation, action = (jnp.asarray(PARITY[f"{case}/{k}"], dtype) for k in ("observation", "action"))

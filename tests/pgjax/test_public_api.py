@@ -160,14 +160,15 @@ class Met(ast.NodeVisitor):
         self.generic_visit(node)
 
 
-def record_names(value):
-    """The names in what a function returns and in what a record holds: classes met without being named."""
-    written = [*vars(value).get("__annotations__", {}).values()] if inspect.isclass(value) else []
-    function = inspect.unwrap(value) if callable(value) else value
-    if inspect.isfunction(function):
-        written += [
-            inspect.signature(way).return_annotation for way in (function, *typing.get_overloads(function))
-        ]
+def classes_met_with(value):
+    """The names in what functions and methods return, in fields and in bases: classes met without being named."""
+    written, functions = [], [inspect.unwrap(value) if callable(value) else value]
+    if inspect.isclass(value):
+        written = [*vars(value).get("__annotations__", {}).values(), *(base.__name__ for base in value.__mro__)]
+        functions = list(vars(value).values())
+    for function in filter(inspect.isfunction, functions):
+        ways = (function, *typing.get_overloads(function))
+        written += [inspect.signature(way).return_annotation for way in ways]
     return re.findall(r"\w+", str(written))
 
 
@@ -181,6 +182,6 @@ def met_by_the_default_run():
 def test_every_public_name_is_met_by_the_default_run(module):
     met = met_by_the_default_run()
     public = {name: getattr(module, name) for name in module.__all__}
-    returned = {name for value in met.values() for name in record_names(value)}
-    returned |= {name for held in public if held in returned for name in record_names(public[held])}
+    returned = {name for value in met.values() for name in classes_met_with(value)}
+    returned |= {name for held in public if held in returned for name in classes_met_with(public[held])}
     assert not [name for name, value in public.items() if id(value) not in met and name not in returned]

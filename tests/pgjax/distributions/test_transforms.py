@@ -34,7 +34,7 @@ def test_jit_equals_eager(family):
 
 
 @every_family
-@pytest.mark.parametrize("how", ["jit", "vmap", "scan"])
+@pytest.mark.parametrize("how", [deep("jit"), "vmap", "scan"])
 def test_built_elsewhere(family, how):
     """Returned from jit, built under vmap, stacked by scan: the same as built from the batch."""
     _, other, action = make(family)
