@@ -1,6 +1,7 @@
 """Studies run as a user starts them, within the tests' process."""
 
 import sys
+from typing import Any, cast
 
 import jax
 import pytest
@@ -21,5 +22,5 @@ def judged_run(module, **settings):
     """A claim measured: its rows by statement, and the figure's data."""
     with default_settings():
         claim = judged(module.STATEMENTS, module.measure(**settings))
-    assert not jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    assert not cast(Any, jax.config).jax_enable_x64
     return dict(zip(module.STATEMENTS, claim["rows"], strict=True)), claim["figure"]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -163,7 +163,7 @@ class GemmMeter:
 
     def record(self) -> dict[str, Any]:
         """Everything for the JSON: the rate used, every sample, and how they were taken."""
-        default = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        default = cast(Any, jax.config).jax_default_matmul_precision
         precision = self.precision or default or "default"
         how = {"rate_is": "median of all samples", "dtype": "float32", "precision": precision}
         return {"rate_flops": self.rate} | asdict(self) | how
