@@ -69,3 +69,15 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
+
+
+def spread_executed_pages(app, env, docnames):
+    """Order the pages so that those with code are spread evenly over the processes that read them."""
+    executed = [name for name in docnames if "file_format: mystnb" in Path(env.doc2path(name)).read_text("utf-8")]
+    plain = [name for name in docnames if name not in executed]
+    place = {name: (i + 0.5) / len(names) for names in (executed, plain) for i, name in enumerate(names)}
+    docnames.sort(key=place.__getitem__)
+
+
+def setup(app):
+    app.connect("env-before-read-docs", spread_executed_pages)
