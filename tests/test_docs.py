@@ -1,4 +1,4 @@
-"""The documentation's sources: every public name and page has its place, every block of Python runs or says that it does not."""
+"""The documentation's sources: every public name and page has a place, every Python block runs or says why not."""
 
 import ast
 import re
@@ -81,7 +81,9 @@ def test_every_python_block_is_executed_or_says_that_it_is_not(path):
     text = path.read_text(encoding="utf-8")
     blocks = FENCE.findall(text)
     executed = "file_format: mystnb" in text
-    assert executed or not any(kind == "code-cell" for kind, _ in blocks), "code cells in a page that is not executed"
+    assert executed or not any(kind == "code-cell" for kind, _ in blocks), (
+        "code cells in a page that is not executed"
+    )
     for kind, body in blocks:
         assert kind != "python" or body.startswith(NOT_EXECUTED), body
         if kind in ("code-cell", "python"):
@@ -104,7 +106,9 @@ def test_the_build_executes_every_page_and_lets_nothing_pass():
 
 def test_pictures_and_links_to_files_exist():
     for path in PAGES:
-        for kind, target in re.findall(r"^```\{(figure|literalinclude)\} (\S+)", path.read_text(encoding="utf-8"), re.M):
+        for kind, target in re.findall(
+            r"^```\{(figure|literalinclude)\} (\S+)", path.read_text(encoding="utf-8"), re.M
+        ):
             assert (path.parent / target).exists(), f"{path.name}: {kind} {target}"
 
 
@@ -117,7 +121,9 @@ def test_commands_in_the_pages_name_what_exists():
 
 def test_the_citation_is_that_of_this_version():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    (version,) = re.findall(r'^__version__ = "(.*)"', (ROOT / "pgjax/__init__.py").read_text("utf-8"), re.MULTILINE)
+    (version,) = re.findall(
+        r'^__version__ = "(.*)"', (ROOT / "pgjax/__init__.py").read_text("utf-8"), re.MULTILINE
+    )
     fields = dict(re.findall(r"^([\w-]+): *(.*)$", citation, flags=re.MULTILINE))
     assert (fields["title"], fields["version"], fields["license"]) == ("pgjax", version, "MIT")
     assert "authors:\n  - name: The pgjax authors\n" in citation

@@ -29,9 +29,17 @@ PACKAGES = (
     "pgjax.problems",
     "pgjax.returns",
 )
-_TITLES = {"Args": "Parameters", "Args (fields)": "Fields"}
-_NAMES = (
-    r"Args \(fields\)|Args(?:, Returns)?(?:, Raises)?|Fields|Returns|Raises|Cost|Memory|Differentiable in|Reference|Deviation"
+_TITLES = {
+    "Args": "Parameters",
+    "Args (fields)": "Fields",
+    "Args, Raises": "Parameters, raises",
+    "Args, Returns, Raises": "Parameters, returns, raises",
+}
+_NAMES = "|".join(
+    (
+        r"Args \(fields\)|Args(?:, Returns)?(?:, Raises)?|Fields|Returns|Raises",
+        "Cost|Memory|Differentiable in|Reference|Deviation",
+    )
 )
 _SECTION = re.compile(rf"^({_NAMES}):(?:\s+(.*))?$")
 _ITEM = re.compile(r"^(\s+)((?:\w+(?:, )?)+|The others): (.*)$")
@@ -70,14 +78,16 @@ def _split(lines: list[str]) -> list[tuple[str | None, list[str]]]:
         found = _SECTION.match(line)
         if found:
             parts.append((found[1], [found[2]] if found[2] else []))
-        elif parts[-1][0] is not None and line and not line.startswith(" ") and after_blank:
-            parts.append((None, [line]))
-        elif parts[-1][0] is not None and line and not line.startswith(" ") and _starts_prose(parts[-1][1]):
+        elif _in_section_unindented(parts[-1], line) and (after_blank or _starts_prose(parts[-1][1])):
             parts.append((None, [line]))
         else:
             parts[-1][1].append(line)
         after_blank = not line.strip()
     return parts
+
+
+def _in_section_unindented(part: tuple[str | None, list[str]], line: str) -> bool:
+    return part[0] is not None and bool(line) and not line.startswith(" ")
 
 
 def _starts_prose(body: list[str]) -> bool:
@@ -196,7 +206,7 @@ def process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, li
 
 def _owner(name: str) -> Any:
     """The class whose member has this name, or None."""
-    module, _, last = name.rpartition(".")
+    module, _, _ = name.rpartition(".")
     parent, _, cls = module.rpartition(".")
     try:
         value = getattr(importlib.import_module(parent), cls)
@@ -231,7 +241,9 @@ def process_signature(
 
 def skip_member(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
     """Fields, of named tuples and Flax modules, are told of in the class's docstring."""
-    is_default = callable(obj) and not inspect.isclass(obj) and not getattr(obj, "__module__", "").startswith("pgjax")
+    is_default = (
+        callable(obj) and not inspect.isclass(obj) and not getattr(obj, "__module__", "").startswith("pgjax")
+    )
     return True if type(obj).__name__ == "_tuplegetter" or is_default else None
 
 
