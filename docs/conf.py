@@ -1,4 +1,4 @@
-"""Sphinx: `python -m sphinx -W --keep-going -j auto docs docs/_build/html` from the repository's root."""
+"""Sphinx configuration. From the root: `python -m sphinx -W --keep-going -j 4 docs docs/_build/html`."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The documentation's sources: names and pages have their places, Python runs or says that it does not."""
+"""The documentation's sources: every public name and page has a place, every Python block runs or says why not."""
 
 import ast
 import re

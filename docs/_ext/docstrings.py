@@ -29,19 +29,16 @@ PACKAGES = (
     "pgjax.problems",
     "pgjax.returns",
 )
-_TITLES = {"Args": "Parameters", "Args (fields)": "Fields"}
+_TITLES = {
+    "Args": "Parameters",
+    "Args (fields)": "Fields",
+    "Args, Raises": "Parameters, raises",
+    "Args, Returns, Raises": "Parameters, returns, raises",
+}
 _NAMES = "|".join(
     (
-        r"Args \(fields\)",
-        r"Args(?:, Returns)?(?:, Raises)?",
-        r"Fields",
-        r"Returns",
-        r"Raises",
-        r"Cost",
-        r"Memory",
-        r"Differentiable in",
-        r"Reference",
-        r"Deviation",
+        r"Args \(fields\)|Args(?:, Returns)?(?:, Raises)?|Fields|Returns|Raises",
+        "Cost|Memory|Differentiable in|Reference|Deviation",
     )
 )
 _SECTION = re.compile(rf"^({_NAMES}):(?:\s+(.*))?$")
@@ -79,15 +76,18 @@ def _split(lines: list[str]) -> list[tuple[str | None, list[str]]]:
     after_blank = False
     for line in lines:
         found = _SECTION.match(line)
-        in_section, is_flush = parts[-1][0] is not None, bool(line) and not line.startswith(" ")
         if found:
             parts.append((found[1], [found[2]] if found[2] else []))
-        elif in_section and is_flush and (after_blank or _starts_prose(parts[-1][1])):
+        elif _in_section_unindented(parts[-1], line) and (after_blank or _starts_prose(parts[-1][1])):
             parts.append((None, [line]))
         else:
             parts[-1][1].append(line)
         after_blank = not line.strip()
     return parts
+
+
+def _in_section_unindented(part: tuple[str | None, list[str]], line: str) -> bool:
+    return part[0] is not None and bool(line) and not line.startswith(" ")
 
 
 def _starts_prose(body: list[str]) -> bool:
@@ -206,7 +206,7 @@ def process_docstring(app: Any, what: str, name: str, obj: Any, options: Any, li
 
 def _owner(name: str) -> Any:
     """The class whose member has this name, or None."""
-    module = name.rpartition(".")[0]
+    module, _, _ = name.rpartition(".")
     parent, _, cls = module.rpartition(".")
     try:
         value = getattr(importlib.import_module(parent), cls)
