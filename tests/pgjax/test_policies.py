@@ -22,7 +22,7 @@ POLICIES = {
     "categorical": pgjax.CategoricalPolicy(4),
     "several": pgjax.CategoricalPolicy((3, 4)),
 }
-each_policy = pytest.mark.parametrize("policy", deep_except(POLICIES, "full", "box", "several"))
+each_policy = pytest.mark.parametrize("policy", deep_except(POLICIES, "box", "several"))
 
 
 @functools.cache

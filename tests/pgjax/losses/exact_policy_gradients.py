@@ -28,18 +28,14 @@ def corridor_moments(p, baseline=0.0, max_length=4000):
     S is an episode's sum of scores in the logit and X = sum_t (G_t - b(s_t)) score_t its REINFORCE gradient.
     """
     baseline = np.broadcast_to(baseline, 3)
-    alive = np.zeros((3, 6))
-    alive[0, 0] = 1.0
-    ended = np.zeros((max_length, 6))
+    move = np.zeros((CORRIDOR_GOAL + 1, 6, 3, 6))  # of the moments in one state to those in the next
+    for state, action in itertools.product(range(3), (0, 1)):
+        step = (p if action else 1 - p) * _one_step(action - p, 1 + baseline[state])
+        move[CORRIDOR_NEXT[state, action], :, state] += step
+    alive, end = (part.reshape(-1, 18) for part in (move[:CORRIDOR_GOAL], move[CORRIDOR_GOAL]))
+    now, ended = np.eye(18)[0], np.zeros((max_length, 6))
     for length in range(max_length):
-        now, alive = alive, np.zeros((3, 6))
-        for state, action in itertools.product(range(3), (0, 1)):
-            moved = (p if action else 1 - p) * _one_step(action - p, 1 + baseline[state]) @ now[state]
-            following = CORRIDOR_NEXT[state, action]
-            if following == CORRIDOR_GOAL:
-                ended[length] += moved
-            else:
-                alive[following] += moved
+        ended[length], now = end @ now, alive @ now
     return ended
 
 

@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from pgjax import losses, returns
 from pgjax.distributions import Categorical
 from tests.deep import deep
+from tests.pgjax.distributions.families import OPTIMIZED
 from tests.pgjax.losses.exact_policy_gradients import (
     corridor_episodes,
     corridor_gradient,
@@ -40,7 +41,7 @@ def corridor_gradients(p, num_episodes=NUM_EPISODES):
         return losses.reinforce_loss(log_probs, rewards, end, baseline, discount=1.0)
 
     logit = jnp.float32(np.log(p / (1 - p)))
-    batch = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0, 0, None)))
+    batch = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0, 0, None)), compiler_options=OPTIMIZED)
     return functools.partial(batch, logit, actions, ended), states, np.argmax(ended, axis=1) + 1
 
 
@@ -110,10 +111,18 @@ def test_an_episodes_gradient_divided_by_its_length_leads_elsewhere():
 
 def expected_update(logits, loss):
     """The exact expectation of a loss's gradient; the episodes' probabilities are those of the logits."""
-    gradients = jax.jacrev(lambda logits: jnp.stack([loss(logits, i) for i in range(len(EPISODES.actions))]))(
-        logits
-    )
-    return jnp.einsum("i,ij->j", EPISODES.probabilities(logits), gradients)
+
+    @jax.jit
+    def update(logits):
+        gradients = jax.jacrev(lambda logits: losses_of_all(logits, loss))(logits)
+        return jnp.einsum("i,ij->j", EPISODES.probabilities(logits), gradients)
+
+    return update(logits)
+
+
+def losses_of_all(logits, loss):
+    """The loss of each episode."""
+    return jnp.stack([loss(logits, i) for i in range(len(EPISODES.actions))])
 
 
 def reinforce(logits, i, baseline=0.0, **kwargs):
@@ -204,7 +213,7 @@ def test_mean_and_variance_are_the_exact_ones_by_enumeration(name):
         )
 
     with jax.enable_x64(True):
-        given = -np.stack([jax.grad(loss)(jnp.asarray(LOGITS), i) for i in range(len(EPISODES.actions))])
+        given = -np.asarray(jax.jit(jax.jacrev(lambda logits: losses_of_all(logits, loss)))(LOGITS))
         probabilities = np.asarray(EPISODES.probabilities(LOGITS))
         exact = np.asarray(jax.grad(EPISODES.objective)(LOGITS, discount, coefficient))
         plain = np.asarray(jax.grad(EPISODES.objective)(LOGITS, discount))

@@ -66,11 +66,12 @@ def test_the_arms_error_is_that_of_the_poses(rng, key):
         np.testing.assert_allclose(given, expected, rtol=1e-4)
 
 
-def test_the_arms_gradient_in_closed_form_is_its_derivative(key):
+@pytest.mark.parametrize("order", [1, deep(2)])
+def test_the_arms_gradient_in_closed_form_is_its_derivative(order, key):
     arm = problems.six_joint_arm(key, 2)
     with jax.enable_x64(True):
         arguments = (np.asarray(arm.states[0], np.float64), np.asarray(arm.best_action[1], np.float64))
-        check_grads(jax.jit(arm.objective), arguments, order=2)
+        check_grads(jax.jit(arm.objective), arguments, order=order)
 
 
 def test_the_arms_objective_takes_batches_too(key):
