@@ -11,7 +11,9 @@ in x (`gradient`).
 Rounding: an operation that adds K products rounds by at most about `K u sum |terms|`, u half the dtype's eps
 (Higham (2002), Accuracy and stability of numerical algorithms, section 3.1), whatever the order of the sum. `size`
 bounds the absolute values of everything an enclosure is made of, and each operation widens its result by its
-number of roundings times u times the size; terms of order u^2 are left out.
+number of roundings times u times the size; terms of order u^2 are left out. XLA flushes subnormal numbers to 0, so
+that each rounding may also lose as much as the smallest normal number (`rounding_of`): little, until a later
+operation multiplies it by a large number.
 """
 
 from __future__ import annotations
@@ -49,7 +51,14 @@ class Interval(NamedTuple):
         """The products of their numbers."""
         a, b, c, d = (x * y for x in self for y in other)
         low = jnp.minimum(jnp.minimum(a, b), jnp.minimum(c, d))
-        return Interval(low, jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d)))
+        high = jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
+        lost = jnp.where(self.is_zero | other.is_zero, 0, smallest_normal(low))  # where a product is flushed to 0
+        return Interval(low - lost, high + lost)
+
+    @property
+    def is_zero(self) -> Array:
+        """Where both ends are 0."""
+        return (self.low == 0) & (self.high == 0)
 
 
 @dataclasses.dataclass(eq=False)
@@ -88,7 +97,7 @@ def box_enclosure(low: Array, high: Array) -> Enclosure:
     """The enclosure of the identity over a box `[N]`."""
     center, radius = Interval(low, high).center, Interval(low, high).radius
     size = jnp.abs(center) + radius
-    rounding = OWN_ROUNDINGS * unit_roundoff(low) * size  # the box of center and radius must hold the box
+    rounding = rounding_of(size, OWN_ROUNDINGS)  # the box of center and radius must hold the box
     signed = jnp.concatenate([center[None], center[None], jnp.diag(radius)])
     return Enclosure(signed, jnp.stack([radius + rounding, rounding, size]), rounding, (), None)
 
@@ -112,6 +121,16 @@ def make_enclosure(
 def unit_roundoff(x: Array) -> float:
     """u: half the eps of the array's dtype."""
     return 0.5 * float(jnp.finfo(x.dtype).eps)
+
+
+def smallest_normal(x: Array) -> float:
+    """The smallest number of the array's dtype that is not flushed to 0."""
+    return float(jnp.finfo(x.dtype).smallest_normal)
+
+
+def rounding_of(size: Array, num_roundings: int) -> Array:
+    """How far so many roundings may move a sum of terms whose absolute values add up to size."""
+    return num_roundings * (unit_roundoff(size) * size + smallest_normal(size))
 
 
 class Operation:

@@ -38,13 +38,12 @@ _COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
 _MONOTONE = ("reduce_max", "reduce_min", "floor", "ceil", "round", "sign", "cummax", "cummin")
 
 
-@jax.jit
 def without_rounding(x: Array, low: Array, high: Array) -> Array:
     """Return x clipped to [low, high], for an x that leaves it by rounding alone: bounds take it for x itself.
 
     Its derivative in x is 1, at low and high too.
     """
-    return _clip(x, low, high)
+    return _marked_clip(x, low, high)
 
 
 @jax.custom_jvp
@@ -55,6 +54,15 @@ def _clip(x, low, high):
 @_clip.defjvp
 def _clip_jvp(primals, tangents):
     return _clip(*primals), tangents[0]
+
+
+def _marked(x, low, high):
+    return _clip(x, low, high)
+
+
+# The name by which `_apply` knows it in a jaxpr: one that no function of a user can have.
+_marked.__name__ = "pgjax.bounds.without_rounding"
+_marked_clip = jax.jit(_marked)
 
 
 def enclose(function: Callable[[Array], Array], box: Enclosure) -> Value:
@@ -83,7 +91,7 @@ def _interpret(jaxpr: Any, consts: list[Any], arguments: list[Value]) -> list[Va
 
 def _apply(equation: Any, operands: list[Value]) -> list[Value]:
     name, params = equation.primitive.name, equation.params
-    if params.get("name") == "without_rounding" and isinstance(operands[0], Enclosure):
+    if params.get("name") == _marked.__name__ and isinstance(operands[0], Enclosure):
         return [operands[0]]
     if name in ("materialize", "stop_gradient"):
         return operands
@@ -103,8 +111,8 @@ def _apply(equation: Any, operands: list[Value]) -> list[Value]:
     return [rule(equation, *operands)]
 
 
-def _bind(equation: Any, *operands: Any) -> Any:
-    params = equation.params
+def _bind(equation: Any, *operands: Any, params: dict[str, Any] | None = None) -> Any:
+    params = equation.params if params is None else params
     if equation.primitive.name == "dot_general":
         # An accelerator's fast products round more than is allowed for.
         params = params | {"precision": jax.lax.Precision.HIGHEST}
@@ -115,18 +123,23 @@ def _linear(equation: Any, *operands: Value, additive: bool = True) -> Enclosure
     """An operation that is linear in its enclosed operands."""
     parents = tuple(x for x in operands if isinstance(x, Enclosure))
 
+    # Of a gather that fills what lies outside, the fill belongs to the constant part too.
+    homogeneous = equation.params | {"fill_value": 0} if equation.params.get("fill_value") else equation.params
+
     def fill(constants, enclosed):
         rest = iter(enclosed)
         return [next(rest) if isinstance(x, Enclosure) else constants(x) for x in operands]
 
     def linear(*xs):
-        return _bind(equation, *fill(_zeros if additive else _itself, xs))
+        return _bind(equation, *fill(_zeros if additive else _itself, xs), params=homogeneous)
 
     def absolute(*xs):
         values = fill(_zeros if additive else jnp.abs, xs)
         if equation.primitive.name == "neg":
             return values[0]
-        return values[0] + values[1] if equation.primitive.name == "sub" else _bind(equation, *values)
+        if equation.primitive.name == "sub":
+            return values[0] + values[1]
+        return _bind(equation, *values, params=homogeneous)
 
     constant = None
     if additive and len(parents) < len(operands):

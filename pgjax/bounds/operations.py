@@ -22,6 +22,7 @@ from pgjax.bounds.enclosures import (
     Operation,
     keep,
     make_enclosure,
+    rounding_of,
     unit_roundoff,
 )
 from pgjax.types import Array
@@ -49,7 +50,7 @@ class Linear(Operation):
             size = size + jnp.abs(self.constant)
             rows = jnp.arange(len(signed)).reshape((-1,) + (1,) * self.constant.ndim)
             signed = signed + jnp.where(rows < 2, self.constant[None], 0)
-        rounding = (num_terms + OWN_ROUNDINGS + len(signed)) * unit_roundoff(size) * size
+        rounding = rounding_of(size, num_terms + OWN_ROUNDINGS + len(signed))
         unsigned = jnp.stack([unsigned[0] + rounding, unsigned[1] + rounding, size + rounding])
         return make_enclosure(signed, unsigned, rounding, self.parents, self, is_product=num_terms > _MANY_TERMS)
 
@@ -85,7 +86,7 @@ class Elementwise(Operation):
         missed = 0.5 * function.curvature * jnp.square(unit * x.unsigned[2]) if function.curvature else 0.0
         interval, steepest = Interval(numbers[9] - missed, numbers[10] + missed), numbers[11]
         # f itself, and slope * x of any of the lines, are rounded where the line's offset is found.
-        rounding = unit * steepest * x.unsigned[2] + missed
+        rounding = rounding_of(steepest * x.unsigned[2], _ELEMENTARY_ROUNDINGS) + missed
         affine = band.slope[None] * x.signed[1:]
         affine = jnp.concatenate([affine[:1] + 0.5 * (band.low + band.high)[None], affine[1:]])
         error = jnp.abs(band.slope) * x.unsigned[1] + 0.5 * (band.high - band.low) + rounding
@@ -141,7 +142,7 @@ class Bilinear(Operation):
         affine = jnp.concatenate([affine[:1] + residual.center[None], affine[1:]])
         reach = absolute(x_radius, y_radius) + most
         units = 3 * (num_terms + OWN_ROUNDINGS)
-        rounding = units * unit_roundoff(corner) * product(x.unsigned[2], y.unsigned[2])
+        rounding = rounding_of(product(x.unsigned[2], y.unsigned[2]), units)
         error = absolute(x.unsigned[1], y.unsigned[1]) + residual.radius + rounding
         interval = Interval(corner - reach - rounding, corner + reach + rounding)
         operation = Bilinear(linear, absolute, spread, (x, y), residual)
@@ -199,7 +200,7 @@ def _enclosed(
     """A nonlinear operation's enclosure, from its affine form (center and slopes `[1 + N, ...]`)."""
     reach = jnp.sum(jnp.abs(affine), axis=0) + error
     size = functools.reduce(jnp.maximum, [reach, jnp.abs(interval.low), jnp.abs(interval.high)])
-    rounding = (units + len(affine)) * unit_roundoff(size) * size
+    rounding = rounding_of(size, units + len(affine))
     signed = jnp.concatenate([interval.center[None], affine])
     unsigned = jnp.stack([interval.radius + rounding, error + rounding, size + rounding])
     return make_enclosure(signed, unsigned, rounding, parents, operation)
@@ -218,7 +219,8 @@ def _without_rounding_below(lowest: float, x: Enclosure) -> Interval:
 def _rounded_radius(gradient: Interval) -> Array:
     """The radius with room for the rounding of the sums that a transposed linear map makes."""
     size = jnp.abs(gradient.center) + gradient.radius
-    return gradient.radius + (size.size + OWN_ROUNDINGS) * unit_roundoff(size) * size
+    rounding = rounding_of(size, size.size + OWN_ROUNDINGS)
+    return gradient.radius + jnp.where(size == 0, 0, rounding)  # 0 where nothing depends on it, exactly
 
 
 def _transpose(function: LinearMap, parents: Sequence[Enclosure], coefficients: Array) -> tuple[Array, ...]:

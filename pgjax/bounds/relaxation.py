@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from pgjax.bounds.enclosures import Enclosure, Interval, box_enclosure, keep
+from pgjax.bounds.enclosures import Enclosure, Interval, box_enclosure, keep, smallest_normal
 from pgjax.bounds.interpreter import enclose
 from pgjax.types import Array
 
@@ -118,7 +118,11 @@ def _go_back(order: list[Enclosure]) -> tuple[Array, Array, Interval]:
         assert enclosure.operation is not None
         parts, extra = enclosure.operation.upper(coefficients)
         extra = extra + jnp.sum(jnp.abs(coefficients) * enclosure.rounding)
-        constant = constant + extra.astype(constant.dtype)
+        # A parent's coefficients are sums of products, which may be flushed to 0, times numbers up to its size.
+        lost = coefficients.size * smallest_normal(coefficients)
+        sizes = (jnp.sum(parent.unsigned[2]) for parent in enclosure.parents)
+        extra = extra.astype(constant.dtype) + lost * sum(size.astype(constant.dtype) for size in sizes)
+        constant = constant + extra
         ranges = enclosure.operation.gradient(Interval(*gradient))
         for parent, part, (low, high) in zip(enclosure.parents, parts, ranges, strict=True):
             new, known = (part, low, high), sums.get(id(parent))
