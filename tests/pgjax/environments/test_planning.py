@@ -96,7 +96,7 @@ def test_two_aliased_states(reward, discount):
     assert envs.best_deterministic_policy(two, discount).value == pytest.approx(-discount * ever)
 
 
-@pytest.mark.parametrize("treasure", [-1.0, 0.5])
+@pytest.mark.parametrize("treasure", [deep(-1.0), 0.5])
 def test_walking_for_ever_for_nothing_is_a_policy_too(treasure):
     """Undiscounted: -1 for the treasure is less than 0 for none; for 0.5 the episode should end."""
     grid = envs.aliased_gridworld(step_reward=0.0, treasure_reward=treasure)

@@ -106,7 +106,7 @@ POLICIES = {
 }
 
 
-@pytest.mark.parametrize("name", deep_except(POLICIES.keys(), "diagonal", "full"))
+@pytest.mark.parametrize("name", deep_except(POLICIES.keys(), "diagonal"))
 def test_conjugate_gradients_solve_for_a_networks_parameters(name, key, rng):
     policy, observations = POLICIES[name], jax.random.normal(jax.random.key(1), (6, 2))
     params = jax.jit(policy.init)(key, observations)
