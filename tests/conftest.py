@@ -1,5 +1,6 @@
 """Strict JAX settings for every test, all cores, and a default run that leaves out what is deep."""
 
+import collections
 import os
 import pathlib
 import shutil
@@ -41,8 +42,18 @@ def pytest_addoption(parser):
     parser.addoption("--deep", action="store_true", help="run the exhaustive tests too (alone: -m deep)")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests marked deep, unless they are asked for by --deep, by -m, or by name."""
+    """Leave out the tests marked deep, unless they are asked for by --deep, by -m, or by name.
+
+    Of a test marked few(n) all cases but the first n are deep.
+    """
+    cases: collections.Counter = collections.Counter()
+    for item in items:
+        if (few := item.get_closest_marker("few")) and not item.get_closest_marker("deep"):
+            cases[item.path, item.originalname] += 1
+            if cases[item.path, item.originalname] > few.args[0]:
+                item.add_marker("deep")
     if config.option.deep or "deep" in config.option.markexpr or any("::" in name for name in config.args):
         return
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("deep")])

@@ -21,6 +21,7 @@ def value(factor, vertex, action):
     return -0.5 * np.sum(((np.asarray(action, np.float64) - vertex) @ factor) ** 2, axis=-1)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-12)])
 @pytest.mark.parametrize("num_dims", [1, 2, 5])
 def test_the_maximum_is_that_of_all_faces(num_dims, dtype, tolerance, rng):

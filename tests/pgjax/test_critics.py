@@ -49,6 +49,7 @@ def inside(action, box):
     return np.all((given >= box.low.astype(given.dtype)) & (given <= box.high.astype(given.dtype)))
 
 
+@pytest.mark.few(2)
 @families
 @pytest.mark.parametrize("num_dims", [deep(1), 2])
 def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
@@ -68,6 +69,7 @@ def test_nothing_on_a_dense_grid_is_higher(family, num_dims):
         np.testing.assert_allclose(highest, value, atol=5e-2 * np.max(1 + np.abs(value)))
 
 
+@pytest.mark.few(1)
 @families
 def test_no_random_action_is_higher(family):
     num_dims, box = 4, make_box(4)  # as the oracle's below: compiled once
@@ -166,6 +168,7 @@ def test_factored_maximum_is_that_of_all_combinations_of_bins(num_bins):
     np.testing.assert_allclose(action, corners[jnp.argmax(values, axis=0)], rtol=1e-6)
 
 
+@pytest.mark.few(1)
 @quadratic_first
 def test_value_is_apply_under_every_transformation(family):
     box = make_box(3)
@@ -190,6 +193,7 @@ def test_value_is_apply_under_every_transformation(family):
     )
 
 
+@pytest.mark.few(1)
 @quadratic_first
 def test_gradient_of_the_maximum_is_the_envelope_theorems(family, rng):
     with jax.enable_x64(True):
@@ -215,6 +219,7 @@ def test_gradient_of_the_maximum_is_the_envelope_theorems(family, rng):
         np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
 
+@pytest.mark.few(1)
 @quadratic_first
 @pytest.mark.parametrize("dtype", ["bfloat16", deep("float64")])
 def test_dtypes(family, dtype):

@@ -28,6 +28,7 @@ def parity_parameters(case, dtype, prefix=""):
     return {"params": {"torso": torso, "mean": layer("mean"), "log_std": log_std}}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), deep("float32", 1e-5)])
 @pytest.mark.parametrize("case", [deep("small"), "arm"])
 def test_parity_with_the_chapters_network(case, dtype, tolerance):
@@ -54,6 +55,7 @@ def test_parity_with_the_chapters_network(case, dtype, tolerance):
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("std", "initialization"),
     [("shared", "lecun"), ("per_state", "orthogonal"), deep("shared", "orthogonal"), deep("per_state", "lecun")],
@@ -133,6 +135,7 @@ def test_any_module_can_be_the_torso(key):
     assert apply(value, init(value, jax.random.key(2), image), image).shape == (4,)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("num_actions", [5, deep((3,)), (3, 5, 2)])
 def test_categorical_policy_with_masks(num_actions, key):
     policy = pgjax.CategoricalPolicy(num_actions)

@@ -46,6 +46,7 @@ def all_functions(policy, params, observation):
 all_jitted = jax.jit(all_functions, static_argnums=0)
 
 
+@pytest.mark.few(1)
 @each_policy
 def test_unbatched_batched_vmapped_and_jitted_agree(policy):
     params, observation = setup(policy)
@@ -57,6 +58,7 @@ def test_unbatched_batched_vmapped_and_jitted_agree(policy):
         chex.assert_trees_all_close(batched, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.few(1)
 @each_policy
 def test_samples_have_the_shape_of_actions_and_their_log_prob(policy, key):
     params, observation = setup(policy, (2, 5))
@@ -78,6 +80,7 @@ def test_vmap_over_keys_draws_different_actions_with_the_right_frequencies(polic
     assert np.all(np.abs(np.mean(actions, axis=0) - np.mean(expected, axis=0)) < 5 * error)  # 5 sigma
 
 
+@pytest.mark.few(1)
 @each_policy
 def test_gradients_in_the_parameters_are_finite_and_not_zero(policy):
     params, observation = setup(policy)
@@ -93,6 +96,7 @@ def test_gradients_in_the_parameters_are_finite_and_not_zero(policy):
     assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("policy", [POLICIES["per state"], POLICIES["several"]], ids=["per state", "several"])
 @pytest.mark.parametrize("batch_shape", [deep((8192,)), (4, 2500)], ids=str)
 def test_large_batches_in_blocks_are_the_same(policy, batch_shape):
@@ -121,6 +125,7 @@ def test_blocks_divide_the_rows_and_small_or_odd_batches_have_none():
     assert 9000 % rows == 0
 
 
+@pytest.mark.few(1)
 @each_policy
 def test_sharded_observations_give_the_same_and_stay_sharded(policy):
     params, observation = setup(policy, (16,))

@@ -55,6 +55,7 @@ def test_gae_is_rlaxs_where_no_episode_was_stopped(trajectories):
     np.testing.assert_allclose(found, theirs(rewards, going_on(terminated), LAMBDA, values), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.deep
 @pytest.mark.filterwarnings("ignore:Rlax softmax will be deprecated")
 def test_categorical_losses_are_rlaxs_times_the_number_of_steps(rng):
     logits, advantages, old = (rng.normal(size=shape).astype(np.float32) for shape in ((T, 4), T, T))

@@ -110,6 +110,7 @@ def points_of(rng, low, high, count=64):
     return np.clip(low[:, None] + (high - low)[:, None] * share, low[:, None], high[:, None])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(FUNCTIONS.keys(), "relu critic", "tanh critic"))
 def test_bounds_hold(name, rng):
     bounds, values, num_terms = compiled(name)
@@ -221,6 +222,7 @@ UNDEFINED = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "name", deep_except(UNDEFINED.keys(), "where exp overflows", "clipped pole", "root", "fast wave")
 )

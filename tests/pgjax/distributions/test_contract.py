@@ -166,6 +166,7 @@ def test_mode_is_most_probable(family):
     assert (np.max(log_prob_of(pi, events), axis=0) <= pi.log_prob(pi.mode()) + 1e-6).all()
 
 
+@pytest.mark.few(3)
 @every_family
 def test_gradients(family):
     """Gradients of all densities in all parameters agree with finite differences in float64."""
@@ -194,6 +195,7 @@ def test_samples_are_reparameterized(family):
         assert (np.abs(moved) > 1e-3).mean() > 0.5
 
 
+@pytest.mark.few(2)
 @every_family
 @pytest.mark.parametrize("dtype", ["bfloat16", *map(deep, ("float16", "float32", "float64"))])
 def test_dtypes(family, dtype):

@@ -151,6 +151,7 @@ def assert_no_nan(tree, what):
         assert not np.isnan(np.float64(leaf)).any(), f"NaN among {what}: {leaf}"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(GAUSSIANS.keys(), "MultivariateNormal", "TanhNormal-box"))
 @hypothesis.settings(max_examples=150)
 @hypothesis.given(
@@ -168,6 +169,7 @@ def test_finite_gaussian_parameters_give_no_nan(name, parameters, other, action)
     assert_no_nan(slopes, "gradients")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(DISCRETE.keys(), "MultiCategorical", "EpsilonGreedy", "Softmax"))
 @hypothesis.settings(max_examples=150)
 @hypothesis.given(parameters=strategies.tuples(logits, logits), other=strategies.tuples(logits, logits))

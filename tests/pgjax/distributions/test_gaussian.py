@@ -140,6 +140,7 @@ def test_tanh_log_prob_outside_the_box_is_minus_infinity():
         assert jnp.isfinite(gradient(jnp.asarray(MEAN[:1]), action)).all()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", deep("float16")])
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), deep(0.1, 0.3), (-0.7, 2.3), deep(-3.3, -0.1)])
 def test_tanh_samples_stay_inside(dtype, low, high):

@@ -25,6 +25,7 @@ from tests.pgjax.distributions.families import (
 NOT_MASKED = ("DiagonalNormal", "MultivariateNormal", "TanhNormal", "MultiCategorical", "Softmax")
 
 
+@pytest.mark.few(2)
 @every_family
 def test_jit_equals_eager(family):
     """A distribution passes through jit as argument, and its methods give the same inside."""
@@ -33,6 +34,7 @@ def test_jit_equals_eager(family):
     assert_same(evaluate_jit(*args), evaluate(*args))
 
 
+@pytest.mark.few(6)
 @every_family
 @pytest.mark.parametrize("how", [deep("jit"), "vmap", "scan"])
 def test_built_elsewhere(family, how):
@@ -110,6 +112,7 @@ def test_zero_batch(family):
     assert [x.shape for x in jax.tree.leaves(result)] == [without(x.shape) for x in jax.tree.leaves(whole)]
 
 
+@pytest.mark.few(2)
 @every_family
 def test_debug_nans(family):
     """No density and no gradient of one makes a NaN on its way, not even one that is thrown away later."""
@@ -124,6 +127,7 @@ def test_debug_nans(family):
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.few(2)
 @every_family
 @pytest.mark.parametrize("dtype", [deep("float32"), "bfloat16"])
 def test_sampling_inside_a_loss(family, dtype):

@@ -197,6 +197,7 @@ def test_corridor_gradient_in_closed_form():
         np.testing.assert_allclose(gradient, [[-expected, expected]], rtol=1e-10)
 
 
+@pytest.mark.deep
 def test_values_of_episodes_that_hardly_end_keep_their_sign_and_digits():
     corridor = envs.short_corridor()
 
@@ -228,6 +229,7 @@ def test_values_of_episodes_that_hardly_end_keep_their_sign_and_digits():
                 assert not np.any(np.isnan(per_step))
 
 
+@pytest.mark.deep
 def test_elimination_equals_the_dense_solve(random_mdp):
     policy, discount = np.asarray(jax.nn.softmax(LOGITS)), 0.9
     going = ~random_mdp.terminal

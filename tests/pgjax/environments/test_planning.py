@@ -30,6 +30,7 @@ def test_gridworld_with_memory(discount, value):
     np.testing.assert_allclose(beliefs.belief[:-1].sum(axis=1), 1)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("discount", "value"), [(1.0, -3.8), deep(0.9, -3.0269)])
 def test_gridworld_best_memoryless(discount, value):
     solution = envs.best_stochastic_policy(envs.aliased_gridworld(), discount)
@@ -42,6 +43,7 @@ def test_gridworld_best_deterministic_memoryless_discounted():
     assert solution.value == pytest.approx(-5.122, abs=5e-4)
 
 
+@pytest.mark.deep
 def test_gridworld_deterministic_policies_undiscounted_walk_for_ever_or_into_the_skull():
     """Without the skull -inf, 60 % arrive; with it -1.8 + .4 skull, which beats chance where the skull is mild."""
     for skull in (-4.0, -10.0, -100.0):
@@ -96,6 +98,7 @@ def test_two_aliased_states(reward, discount):
     assert envs.best_deterministic_policy(two, discount).value == pytest.approx(-discount * ever)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("treasure", [deep(-1.0), 0.5])
 def test_walking_for_ever_for_nothing_is_a_policy_too(treasure):
     """Undiscounted: -1 for the treasure is less than 0 for none; for 0.5 the episode should end."""

@@ -37,6 +37,7 @@ def episode_gradients(key, mdp, logits, discount, baseline, num, limit):
     return jax.jit(jax.vmap(one))(jax.random.split(key, num))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("baseline", "variance"),
     [(0.0, 733.0), (-12.0, 277.0), (-37 / 3, 830 / 3)],  # 733, 277, 276.67
@@ -58,6 +59,7 @@ def test_corridor_optimal_baseline(float64):
         assert envs.reinforce_moments(corridor, EVEN, baseline=best + shift).total_variance > least
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("discount", [1.0, 0.9])
 def test_the_mean_is_the_policy_gradient_whatever_the_baseline(discount, float64):
     grid, rng = envs.aliased_gridworld(), np.random.default_rng(1)
@@ -75,6 +77,7 @@ def test_the_mean_is_the_policy_gradient_whatever_the_baseline(discount, float64
     assert totals[2] < totals[1] < totals[0]
 
 
+@pytest.mark.deep
 def test_moments_of_one_step_by_enumeration(float64):
     """A bandit: score (r - b), action by action."""
     reward, logits, baseline = np.array([1.0, -2.0, 0.5]), np.array([[0.2, -0.3, 0.6]]), 0.4
@@ -93,6 +96,7 @@ def test_moments_of_one_step_by_enumeration(float64):
     np.testing.assert_allclose(envs.per_step_mean_gradient(bandit, logits, baseline=baseline)[0], mean)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("discount", [1.0, 0.8])
 def test_moments_match_sampled_episodes_within_five_sigma(discount, key):
     rng, num = np.random.default_rng(3), 20_000
@@ -128,6 +132,7 @@ def test_per_step_mean_does_not_depend_on_the_number_of_nodes(float64):
     np.testing.assert_allclose(few, many, rtol=1e-9)
 
 
+@pytest.mark.deep
 def test_moments_of_episodes_without_an_end_are_infinite_and_the_gradient_is_zero():
     two = envs.two_aliased_states()
     moments = envs.reinforce_moments(two, EVEN)

@@ -118,6 +118,7 @@ def test_values_are_those_of_sampled_actions_and_weights_count(key):
         assert given == pytest.approx(-7, rel=1e-6)
 
 
+@pytest.mark.deep
 def test_the_pathwise_loss_with_entropy_of_a_squashed_gaussian():
     """Against quadrature of E[Q - tau log pi]: sampled actions in a box, as in soft actor-critic."""
     tau, num = 0.4, 40_000
@@ -197,6 +198,7 @@ MEASURE_VALUED = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(MEASURE_VALUED.keys(), "full", "choices"))
 def test_the_measure_valued_mean_is_the_exact_gradient(name):
     build, exact, numbers = MEASURE_VALUED[name]

@@ -48,6 +48,7 @@ def enumerated_fisher(log_prob_fn, params):
     return scores.T @ (probs.reshape(-1, 1) * scores) / log_probs.shape[1]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(DISCRETE, "Categorical-masked", "MultiCategorical-masked"))
 def test_both_products_are_the_enumerated_matrix(name):
     family = FAMILIES[name]
@@ -106,6 +107,7 @@ POLICIES = {
 }
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", deep_except(POLICIES.keys(), "diagonal"))
 def test_conjugate_gradients_solve_for_a_networks_parameters(name, key, rng):
     policy, observations = POLICIES[name], jax.random.normal(jax.random.key(1), (6, 2))

@@ -61,6 +61,7 @@ def test_return_and_gradient_are_those_known_in_closed_form(p):
         assert abs(samples.mean() - exact) < 5 * samples.std() / np.sqrt(num)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "known"), [("none", 733), ("return", 277), ("optimal", 830 / 3), ("state values", None)]
 )
@@ -97,6 +98,7 @@ def test_the_optimal_baseline_is_found_from_a_batch():
     assert sigma < 0.2
 
 
+@pytest.mark.deep
 def test_an_episodes_gradient_divided_by_its_length_leads_elsewhere():
     """The mistake of averaging over each episode's own steps has another fixed point, seen in the gradients."""
     wrong_point = brentq(corridor_gradient_per_step, 0.5, 0.7)
@@ -131,6 +133,7 @@ def reinforce(logits, i, baseline=0.0, **kwargs):
     )
 
 
+@pytest.mark.deep
 def test_the_expected_update_is_exactly_the_gradient():
     with jax.enable_x64(True):
         exact = jax.grad(EPISODES.objective)(LOGITS, 0.6)
@@ -139,6 +142,7 @@ def test_the_expected_update_is_exactly_the_gradient():
             np.testing.assert_allclose(update, -exact, rtol=1e-12)
 
 
+@pytest.mark.deep
 def test_without_its_discounts_the_update_is_no_gradient_of_anything():
     def jacobian(discount, **kwargs):
         loss = functools.partial(reinforce, discount=discount, **kwargs)
@@ -249,6 +253,7 @@ def expected_batch_update(baselines_of, num=3):
     return np.asarray(jnp.einsum("b,bj->j", jnp.prod(EPISODES.probabilities(LOGITS)[batches], axis=1), updates))
 
 
+@pytest.mark.deep
 def test_baselines_that_leave_the_episode_out_are_unbiased_and_others_are_not():
     with jax.enable_x64(True):
         exact = -np.asarray(jax.grad(EPISODES.objective)(LOGITS, 1.0))

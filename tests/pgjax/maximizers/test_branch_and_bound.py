@@ -127,6 +127,7 @@ def test_certified_maxima_of_quadratics(curvature, key):
     assert np.all(best.upper_bound - best.value <= 1.01e-3)
 
 
+@pytest.mark.deep
 def test_the_certificate_only_improves_and_holds_for_an_arm():
     best, trace = maximize(three_joints, pgjax.Box([-3.0] * 3, [3.0] * 3), branch_and_bound(**SMALL), 100, True)
     assert jnp.all(jnp.diff(trace.upper_bound) <= 0)
@@ -150,6 +151,7 @@ def closed():
     return maximize(wavy, SQUARE, branch_and_bound(**SMALL), 90, return_trace=True)
 
 
+@pytest.mark.deep
 def test_certificates_hold_with_room_and_without(closed):
     best, box = closed[0], SQUARE
     full = maximize(wavy, box, branch_and_bound(gap=0.0, boxes_per_step=16, capacity=16), 60)
@@ -198,6 +200,7 @@ def test_what_is_not_finite_is_never_certified():
     assert best.upper_bound == jnp.inf
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("objective", "low", "maximum"),
     [

@@ -26,6 +26,7 @@ from tests.pgjax.maximizers.cases import (
 )
 
 
+@pytest.mark.few(22)
 @each_maximizer
 @pytest.mark.parametrize("kind", KINDS[:5])
 def test_inside_the_box_valued_right_and_never_worse_with_more_steps(name, kind):
@@ -114,6 +115,7 @@ def test_float64_stays_float64_and_counts_stay_int32(name):
     assert best.num_evaluations.dtype == best.num_gradients.dtype == jnp.int32
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(MAXIMIZERS.keys(), "cem", "l-bfgs"))
 def test_vmap_over_landscapes_equals_a_loop(name):
     maximizer, num_steps = MAXIMIZERS[name]
@@ -133,6 +135,7 @@ def test_vmap_over_landscapes_equals_a_loop(name):
     )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(MAXIMIZERS.keys(), "grid in chunks", "cma-es", "newton"))
 def test_counted_calls_are_the_calls_made(name, key):
     calls, lock = {"evaluations": 0, "gradients": 0}, threading.Lock()

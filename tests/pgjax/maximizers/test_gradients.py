@@ -32,6 +32,7 @@ def test_the_values_gradient_is_that_of_the_objective_at_the_action(name, key):
     np.testing.assert_allclose(value, objective(params, action), rtol=1e-5)
 
 
+@pytest.mark.deep
 def test_forward_mode_and_batches_have_the_envelopes_gradient_too(key):
     maximizer, num_steps = MAXIMIZERS["l-bfgs"]
     targets = jnp.stack([PEAK, CENTER])

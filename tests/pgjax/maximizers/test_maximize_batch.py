@@ -21,6 +21,7 @@ def hilly(state, action):
     return jnp.sum(0.1 * jnp.cos(9 * action) - jnp.square(action - state))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", deep_except(MAXIMIZERS.keys(), "cem", "l-bfgs"))
 def test_a_batch_is_maximize_for_each_state(name):
     """Blocks of 3 states, and one left over."""
@@ -43,6 +44,7 @@ def test_a_batch_is_maximize_for_each_state(name):
     np.testing.assert_allclose(best.value, jax.vmap(hilly)(TARGETS, best.action), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("block_size", [None, 1, deep(7), deep(100)])
 def test_the_block_size_changes_nothing(block_size):
     maximizer, num_steps = MAXIMIZERS["cem"]
@@ -76,6 +78,7 @@ def test_several_initial_actions_for_each_state_as_an_array_or_a_policys_samples
     chex.assert_trees_all_close(given, best, rtol=1e-5)
 
 
+@pytest.mark.deep
 def test_batches_with_pytree_states_initial_actions_traces_and_no_states(key):
     cem, num_steps = MAXIMIZERS["cem"]
 

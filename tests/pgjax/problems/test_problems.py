@@ -66,6 +66,7 @@ def test_the_arms_error_is_that_of_the_poses(rng, key):
         np.testing.assert_allclose(given, expected, rtol=1e-4)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("order", [1, deep(2)])
 def test_the_arms_gradient_in_closed_form_is_its_derivative(order, key):
     arm = problems.six_joint_arm(key, 2)
