@@ -27,7 +27,7 @@ _MIN_BLOCK_ROWS = 1024
 def distribution(
     policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = None
 ) -> distrax.Distribution:
-    """Give the distribution of actions `pi(. | s)`, for one observation or a batch.
+    """Give the distribution of actions `pi(· | s)`, for one observation or a batch.
 
     On CPU, a large batch through the default torso is computed in blocks of rows: the same numbers, in less
     time and memory.
@@ -126,7 +126,7 @@ def log_prob(
 
 
 def entropy(policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = None) -> Array:
-    """Entropy of `pi(. | s)` in nats; of a squashed Gaussian by quadrature, to about 1e-6.
+    """Entropy of `pi(· | s)` in nats; of a squashed Gaussian by quadrature, to about 1e-6.
 
     Args:
         policy, params, observation, mask: as for `distribution`.
@@ -160,7 +160,7 @@ def mode(policy: nn.Module, params: Params, observation: ArrayLike, mask: Any = 
 def kl_divergence(
     policy: nn.Module, params: Params, other_params: Params, observation: ArrayLike, mask: Any = None
 ) -> Array:
-    """`KL(pi_params(. | s) || pi_other_params(. | s))` in nats.
+    """`KL(pi_params(· | s) || pi_other_params(· | s))` in nats.
 
     Args:
         policy, params, observation, mask: as for `distribution`.

@@ -9,12 +9,9 @@ from pgjax.maximizers.base import Maximizer
 
 @functools.lru_cache
 def best_of_n() -> Maximizer:
-    """Return the best of the initial actions: give N samples of a policy as `initial`, and one step::
+    """Return the best of the initial actions: give N samples of a policy as `initial`, and one step.
 
-        maximize_batch(
-            key, objective, states, box, best_of_n(), num_steps=1,
-            initial=lambda key, state: policy.apply(params, state).sample(seed=key, sample_shape=(N,)),
-        )
+    For example `initial=lambda key, state: policy.apply(params, state).sample(seed=key, sample_shape=(N,))`.
 
     Cost:
         nothing beyond the evaluation of the initial actions.
