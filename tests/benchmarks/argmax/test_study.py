@@ -181,6 +181,7 @@ def test_an_update_of_peers_alone_keeps_the_gemm_rate(small_run, tmp_path, monke
     assert [peer["run"] for peer in result["peers"]] == [1]
 
 
+@pytest.mark.deep
 def test_rows_of_a_batch_of_one_take_the_regrets_of_an_earlier_run(small_run, tmp_path, monkeypatch):
     earlier, _, _ = small_run
     output = tmp_path / "result.json"

@@ -59,7 +59,7 @@ def test_corridor_optimal_baseline(float64):
         assert envs.reinforce_moments(corridor, EVEN, baseline=best + shift).total_variance > least
 
 
-@pytest.mark.few(1)
+@pytest.mark.deep
 @pytest.mark.parametrize("discount", [1.0, 0.9])
 def test_the_mean_is_the_policy_gradient_whatever_the_baseline(discount, float64):
     grid, rng = envs.aliased_gridworld(), np.random.default_rng(1)

@@ -73,6 +73,7 @@ def test_a_rollout_in_parts_is_one_long_episode(key):
     assert last.elapsed == 4
 
 
+@pytest.mark.deep
 def test_terminated_and_truncated_mean_different_values(key):
     """Bootstrapping from the next state unless terminated gives the value; taking any end for the end does not."""
     corridor, discount, limit = envs.short_corridor(), 0.9, 3

@@ -141,6 +141,7 @@ def test_the_pathwise_loss_with_entropy_of_a_squashed_gaussian():
         assert abs(estimates.mean() - value) < 5 * estimates.std() / np.sqrt(num)
 
 
+@pytest.mark.deep
 def test_the_sum_over_all_actions_is_exact(rng):
     logits, values = (rng.normal(size=(5, 3)).astype(np.float32) for _ in range(2))
     mask = jnp.asarray([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], bool)

@@ -75,6 +75,7 @@ def test_the_arms_gradient_in_closed_form_is_its_derivative(order, key):
         check_grads(jax.jit(arm.objective), arguments, order=order)
 
 
+@pytest.mark.deep
 def test_the_arms_objective_takes_batches_too(key):
     arm = problems.six_joint_arm(key, 3)
     actions = jnp.roll(jnp.asarray(arm.best_action, jnp.float32), 1, axis=0)
