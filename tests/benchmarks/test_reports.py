@@ -61,8 +61,8 @@ def test_the_command_says_what_it_cannot_read(tmp_path):
 @pytest.mark.deep
 def test_every_committed_result_has_its_figures():
     for name, path in reports.committed().items():
-        drawn = {figure.name for figure in path.parent.glob(f"{path.stem}_*.png")}
-        missing = {
+        found = {figure.name for figure in path.parent.glob(f"{path.stem}_*.png")}
+        expected = {
             f"{path.stem}_{figure}.png" for figure in reports.STUDIES[name].figures(reports.read_json(path))
         }
-        assert missing == {name for name in drawn if not name.startswith(f"{path.stem}_tuning")}
+        assert expected == {file for file in found if not file.startswith(f"{path.stem}_tuning")}
